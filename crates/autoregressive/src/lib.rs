@@ -1,0 +1,1 @@
+//! Autoregressive generative models with exact likelihoods.

@@ -1,0 +1,1 @@
+//! Memory-mapped image datasets: import once, map for ever.

@@ -1,0 +1,1 @@
+//! Reverse-mode autodiff on a tape: tensors, variables, higher derivatives.

@@ -1,0 +1,1 @@
+//! Layers, masks, distributions, optimisers and parameters on top of grad.
