@@ -4,5 +4,7 @@
 //! (`reference`), and is tested against it on every instruction set of the machine.
 
 pub mod buffer;
+pub mod gemm;
 pub mod parallel;
+pub mod reference;
 pub mod simd;

@@ -1,0 +1,178 @@
+//! Every instruction set of this machine against the naive twin.
+
+use super::*;
+use crate::simd::Isa;
+use proptest::prelude::*;
+
+/// How an operand lies in memory.
+#[derive(Clone, Copy, Debug)]
+enum Layout {
+    Rows,
+    Cols,
+    RowsWithGaps,
+    ColsWithGaps,
+    Scattered,
+}
+
+const LAYOUTS: [Layout; 5] = [
+    Layout::Rows,
+    Layout::Cols,
+    Layout::RowsWithGaps,
+    Layout::ColsWithGaps,
+    Layout::Scattered,
+];
+
+fn layout() -> impl Strategy<Value = Layout> {
+    prop::sample::select(&LAYOUTS[..])
+}
+
+/// Small numbers that look random, the same on every run.
+fn numbers(seed: u32, len: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+    (0..len)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+/// A matrix of the wanted layout; what lies between its elements is NaN.
+struct Owned<T> {
+    data: Vec<T>,
+    rows: usize,
+    cols: usize,
+    strides: (usize, usize),
+}
+
+impl<T: GemmElement + From<f32>> Owned<T> {
+    fn new(seed: u32, rows: usize, cols: usize, layout: Layout) -> Self {
+        let strides = match layout {
+            Layout::Rows => (cols, 1),
+            Layout::Cols => (1, rows),
+            Layout::RowsWithGaps => (cols + 3, 1),
+            Layout::ColsWithGaps => (1, rows + 5),
+            Layout::Scattered => (2 * cols + 1, 2),
+        };
+        let values = numbers(seed, rows * cols);
+        let mut owned = Owned {
+            data: Vec::new(),
+            rows,
+            cols,
+            strides,
+        };
+        owned.data = vec![f32::NAN.into(); owned.mat().span().unwrap()];
+        for i in 0..rows {
+            for j in 0..cols {
+                owned.data[i * strides.0 + j * strides.1] = values[i * cols + j].into();
+            }
+        }
+        owned
+    }
+
+    fn mat(&self) -> Mat<'_, T> {
+        Mat::with_strides(
+            &self.data,
+            self.rows,
+            self.cols,
+            self.strides.0,
+            self.strides.1,
+        )
+    }
+}
+
+/// One product in every form the crate offers it, on `isa`, against the naive twin.
+fn check<T: GemmElement + From<f32> + Into<f64>>(
+    isa: Isa,
+    (m, k, n): (usize, usize, usize),
+    (a_layout, b_layout): (Layout, Layout),
+    beta: Beta,
+    epilogue: (bool, Activation),
+) {
+    let a = Owned::<T>::new(1, m, k, a_layout);
+    let b = Owned::<T>::new(2, k, n, b_layout);
+    let bias: Vec<T> = numbers(3, n).into_iter().map(T::from).collect();
+    let epilogue = Epilogue {
+        bias: epilogue.0.then_some(&bias[..]),
+        activation: epilogue.1,
+    };
+    let gap = 3;
+    let before: Vec<T> = match beta {
+        Beta::Zero => vec![f32::NAN.into(); m * n],
+        Beta::One => numbers(4, m * n).into_iter().map(T::from).collect(),
+    };
+    let expected = crate::reference::gemm(a.mat(), b.mat(), beta, &before, epilogue);
+    let epsilon: f64 = if size_of::<T>() == 4 { 6e-8 } else { 1.2e-16 };
+    // Each sum of k + 2 terms of size at most 1 is off by at most this much.
+    let bound = epsilon * (k as f64 + 2.0) * (k as f64 / 3.0 + 2.0).max(4.0);
+    let what = format!("{isa} {m}x{k}x{n} {a_layout:?} {b_layout:?} {beta:?} {epilogue:?}");
+    let mut c = before.clone();
+    isa.scoped(|| gemm(a.mat(), b.mat(), beta, &mut c, epilogue));
+    for (at, (&found, expected)) in c.iter().zip(&expected).enumerate() {
+        let found: f64 = found.into();
+        assert!(
+            (found - expected).abs() <= bound,
+            "{what}: c[{at}] is {found}, expected {expected}"
+        );
+    }
+    let mut wide: Vec<T> = vec![f32::NAN.into(); m * (n + gap)];
+    for (to, from) in wide
+        .chunks_exact_mut(n + gap)
+        .zip(before.chunks_exact(n.max(1)))
+    {
+        to[..n].copy_from_slice(from);
+    }
+    let bits = |x: T| -> u64 { Into::<f64>::into(x).to_bits() };
+    for packed in [false, true] {
+        let mut wide = wide.clone();
+        isa.scoped(|| {
+            if packed {
+                let b = PackedB::new(b.mat());
+                gemm_packed(a.mat(), &b, beta, &mut wide, n + gap, epilogue);
+            } else {
+                gemm_strided(a.mat(), b.mat(), beta, &mut wide, n + gap, epilogue);
+            }
+        });
+        for i in 0..m {
+            let row = &wide[i * (n + gap)..][..n + gap];
+            assert!(
+                (0..n).all(|j| bits(row[j]) == bits(c[i * n + j])),
+                "{what}: row {i} differs with gaps (packed: {packed})"
+            );
+            assert!(
+                row[n..].iter().all(|&x| Into::<f64>::into(x).is_nan()),
+                "{what}: row {i} writes into the gap (packed: {packed})"
+            );
+        }
+    }
+}
+
+fn beta() -> impl Strategy<Value = Beta> {
+    prop::sample::select(&[Beta::Zero, Beta::One][..])
+}
+
+fn activation() -> impl Strategy<Value = Activation> {
+    prop::sample::select(
+        &[
+            Activation::Identity,
+            Activation::Relu,
+            Activation::LeakyRelu(0.2),
+        ][..],
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn small_products_are_right(
+        m in 0usize..70, k in 0usize..70, n in 0usize..70,
+        a in layout(), b in layout(), beta in beta(),
+        bias in any::<bool>(), activation in activation(),
+    ) {
+        for isa in Isa::available() {
+            check::<f32>(isa, (m, k, n), (a, b), beta, (bias, activation));
+            check::<f64>(isa, (m, k, n), (a, b), beta, (bias, activation));
+        }
+    }
+}
