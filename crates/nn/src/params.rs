@@ -1,0 +1,251 @@
+//! Parameters: named tensors, apart from the models that use them.
+//!
+//! A model is plain immutable data that holds [`ParamId`]s. The values live here, are bound to a
+//! tape for a step, updated in place by an optimiser and saved by name. A checkpoint, an average
+//! or a gradient norm is then a loop over a list.
+
+use crate::random::{self, Stream};
+use grad::{Element, Shape, Tape, Tensor, Var};
+use std::cell::RefCell;
+use std::ops::Index;
+
+/// Which parameter: its position in the [`Params`] it was added to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ParamId(u32);
+
+impl ParamId {
+    /// The position.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One named tensor.
+#[derive(Clone, Debug)]
+pub struct Param<T: Element> {
+    /// Dotted path: `encoder.0.weight`.
+    pub name: String,
+    /// The value.
+    pub value: Tensor<T>,
+    /// Whether optimisers change it. Running statistics of a batch norm are not.
+    pub trainable: bool,
+}
+
+/// Named tensors in the order they were added.
+#[derive(Clone, Debug, Default)]
+pub struct Params<T: Element> {
+    list: Vec<Param<T>>,
+}
+
+impl<T: Element> Params<T> {
+    /// No parameters.
+    pub fn new() -> Params<T> {
+        Params { list: Vec::new() }
+    }
+
+    /// Adds a tensor.
+    ///
+    /// # Panics
+    /// If the name is taken.
+    #[track_caller]
+    pub fn add(&mut self, name: String, value: Tensor<T>, trainable: bool) -> ParamId {
+        assert!(self.find(&name).is_none(), "params: the name {name} is taken");
+        self.list.push(Param { name, value, trainable });
+        ParamId(self.list.len() as u32 - 1)
+    }
+
+    /// The parameter of this name.
+    pub fn find(&self, name: &str) -> Option<ParamId> {
+        let position = self.list.iter().position(|param| param.name == name)?;
+        Some(ParamId(position as u32))
+    }
+
+    /// All ids, in order.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = ParamId> + use<T> {
+        (0..self.list.len() as u32).map(ParamId)
+    }
+
+    /// All parameters, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Param<T>> {
+        self.list.iter()
+    }
+
+    /// All parameters, in order, for writing.
+    pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, Param<T>> {
+        self.list.iter_mut()
+    }
+
+    /// How many tensors there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The count of trainable numbers: what papers call the number of parameters.
+    pub fn count(&self) -> usize {
+        (self.list.iter().filter(|param| param.trainable))
+            .map(|param| param.value.len())
+            .sum()
+    }
+
+    /// One parameter, for writing.
+    pub fn get_mut(&mut self, id: ParamId) -> &mut Param<T> {
+        &mut self.list[id.index()]
+    }
+
+    /// Every parameter as a variable of `tape`; those that are not trainable as constants.
+    pub fn bind(&self, tape: &Tape<T>) -> Bound<T> {
+        self.bind_where(tape, |_| true)
+    }
+
+    /// As [`bind`](Self::bind), with only the trainable parameters that `train` picks recorded.
+    pub fn bind_where(&self, tape: &Tape<T>, train: impl Fn(&Param<T>) -> bool) -> Bound<T> {
+        Bound::new(self.list.iter().map(|param| {
+            if param.trainable && train(param) {
+                tape.var(param.value.clone())
+            } else {
+                Var::constant(param.value.clone())
+            }
+        }))
+    }
+
+    /// Every parameter as a constant: for evaluation and sampling.
+    pub fn constants(&self) -> Bound<T> {
+        Bound::new(self.list.iter().map(|param| Var::constant(param.value.clone())))
+    }
+
+    /// The same parameters in another precision.
+    pub fn cast<U: Element>(&self) -> Params<U> {
+        let list = self.list.iter().map(|param| Param {
+            name: param.name.clone(),
+            value: param.value.cast(),
+            trainable: param.trainable,
+        });
+        Params { list: list.collect() }
+    }
+}
+
+impl<T: Element> Index<ParamId> for Params<T> {
+    type Output = Param<T>;
+    fn index(&self, id: ParamId) -> &Param<T> {
+        &self.list[id.index()]
+    }
+}
+
+/// Parameters bound for one evaluation: `p[self.weight]` is a [`Var`].
+pub struct Bound<T: Element> {
+    vars: Vec<Var<T>>,
+    updates: RefCell<Vec<(ParamId, Tensor<T>)>>,
+}
+
+impl<T: Element> Bound<T> {
+    fn new(vars: impl Iterator<Item = Var<T>>) -> Bound<T> {
+        Bound {
+            vars: vars.collect(),
+            updates: RefCell::default(),
+        }
+    }
+
+    /// The recorded parameters: those a gradient can be taken of.
+    pub fn recorded(&self) -> impl Iterator<Item = (ParamId, &Var<T>)> {
+        (0..).map(ParamId).zip(&self.vars).filter(|(_, var)| var.is_recorded())
+    }
+
+    /// Leaves a new value for a parameter that is not trained but follows the data (running
+    /// statistics); the engine takes it over after the step.
+    pub fn update(&self, id: ParamId, value: Tensor<T>) {
+        self.updates.borrow_mut().push((id, value));
+    }
+
+    /// What [`update`](Self::update) left, oldest first.
+    pub fn take_updates(&self) -> Vec<(ParamId, Tensor<T>)> {
+        self.updates.take()
+    }
+}
+
+impl<T: Element> Index<ParamId> for Bound<T> {
+    type Output = Var<T>;
+    fn index(&self, id: ParamId) -> &Var<T> {
+        &self.vars[id.index()]
+    }
+}
+
+/// Adds parameters under a path, each initialised from its own stream (seed, name), so adding a
+/// layer does not change how the others begin.
+pub struct Builder<'a> {
+    params: &'a mut Params<f32>,
+    seed: u64,
+    path: String,
+}
+
+impl<'a> Builder<'a> {
+    /// A builder at the root.
+    pub fn new(params: &'a mut Params<f32>, seed: u64) -> Builder<'a> {
+        Builder { params, seed, path: String::new() }
+    }
+
+    /// A builder one level below: names get `name.` in front.
+    pub fn scope(&mut self, name: impl std::fmt::Display) -> Builder<'_> {
+        Builder {
+            path: format!("{}{name}.", self.path),
+            seed: self.seed,
+            params: self.params,
+        }
+    }
+
+    /// A trained tensor with values from `init`.
+    pub fn param(
+        &mut self,
+        name: &str,
+        shape: impl Into<Shape>,
+        init: impl FnOnce(Shape, &mut Stream) -> Tensor<f32>,
+    ) -> ParamId {
+        let name = format!("{}{name}", self.path);
+        let mut stream = random::stream(&[self.seed, random::word(&name)]);
+        let value = init(shape.into(), &mut stream);
+        self.params.add(name, value, true)
+    }
+
+    /// A tensor that is saved with the others but not trained.
+    pub fn state(&mut self, name: &str, value: Tensor<f32>) -> ParamId {
+        self.params.add(format!("{}{name}", self.path), value, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_paths_and_values_depend_on_them_alone() {
+        let build = |extra: bool| {
+            let mut params = Params::new();
+            let mut root = Builder::new(&mut params, 3);
+            if extra {
+                root.param("first", [2], random::normal_tensor);
+            }
+            let mut encoder = root.scope("encoder");
+            encoder.scope(0).param("weight", [2, 2], random::normal_tensor);
+            params
+        };
+        let (a, b) = (build(false), build(true));
+        let id = |p: &Params<f32>| p.find("encoder.0.weight").unwrap();
+        assert_eq!(a[id(&a)].value, b[id(&b)].value);
+    }
+
+    #[test]
+    fn only_trainable_parameters_are_recorded() {
+        let mut params = Params::<f32>::new();
+        let weight = params.add("weight".into(), Tensor::ones([2]), true);
+        params.add("mean".into(), Tensor::zeros([2]), false);
+        let tape = Tape::new();
+        let bound = params.bind(&tape);
+        assert_eq!(bound.recorded().map(|(id, _)| id).collect::<Vec<_>>(), [weight]);
+        assert_eq!(params.count(), 2);
+        assert!(params.constants().recorded().next().is_none());
+    }
+}
