@@ -1,1 +1,24 @@
-//! Memory-mapped image datasets: import once, map for ever.
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
+
+mod cache;
+mod error;
+mod fill;
+pub mod formats;
+mod glyphs;
+mod gz;
+mod image;
+mod map;
+mod open;
+mod random;
+mod recognise;
+mod source;
+mod store;
+
+pub use cache::Cache;
+pub use error::{Error, Malformed, ParseNameError};
+pub use fill::{Binarize, fill, gather, gather_labels};
+pub use image::{ImageShape, Split};
+pub use open::{Dataset, Examples, View};
+pub use random::{Xoshiro256PlusPlus, permutation, stream};
+pub use source::Source;
