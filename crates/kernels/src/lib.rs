@@ -4,6 +4,8 @@
 //! (`reference`), and is tested against it on every instruction set of the machine.
 
 pub mod buffer;
+pub mod conv;
+pub mod flops;
 pub mod gemm;
 pub mod parallel;
 pub mod reference;

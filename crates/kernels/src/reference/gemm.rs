@@ -33,7 +33,7 @@ pub fn gemm<T: Copy + Into<f64>>(
 }
 
 /// The activation of one number.
-fn activate(activation: Activation, x: f64) -> f64 {
+pub(super) fn activate(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::Identity => x,
         Activation::Relu if x < 0.0 => 0.0,

@@ -1,5 +1,7 @@
 //! Naive twins of the kernels: loops as in the definition, sums in f64. The oracle of every test.
 
+mod conv;
 mod gemm;
 
+pub use conv::{conv_forward, conv_input_gradient, conv_weight_gradient};
 pub use gemm::gemm;

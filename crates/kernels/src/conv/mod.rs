@@ -1,0 +1,94 @@
+//! Two-dimensional convolution, its input gradient and its weight gradient.
+//!
+//! Activations are NHWC, weights `[kh, kw, in, out]`: a convolution is a sum over taps of
+//! ordinary matrix products, and an unused tap is simply not among them.
+
+mod direct;
+mod geometry;
+#[cfg(test)]
+mod tests;
+
+pub use geometry::{Conv2d, Padding, Taps};
+
+use crate::gemm::{Epilogue, GemmElement};
+
+/// The number types a convolution exists for: `f32` and `f64`.
+pub trait ConvElement: GemmElement + direct::Direct {}
+impl ConvElement for f32 {}
+impl ConvElement for f64 {}
+
+/// y = act(x * w + bias), the convolution that [`Conv2d`] describes.
+///
+/// Shapes: x `[batch, in_height, in_width, in_channels]`, w `[kh, kw, in_channels,
+/// out_channels]`, y `[batch, out_height, out_width, out_channels]`, bias `[out_channels]`.
+/// y is overwritten. Weights of unused taps are not read.
+///
+/// # Panics
+/// If a slice does not have the length its shape asks for, or `g` fails [`Conv2d::check`].
+#[track_caller]
+pub fn forward<T: ConvElement>(g: &Conv2d, x: &[T], w: &[T], y: &mut [T], epilogue: Epilogue<T>) {
+    check("forward", g, x.len(), w.len(), y.len());
+    if let Some(bias) = epilogue.bias {
+        assert!(
+            bias.len() == g.out_channels,
+            "conv forward: bias has {} elements for {} out_channels",
+            bias.len(),
+            g.out_channels
+        );
+    }
+    direct::forward(g, x, w, y, epilogue);
+}
+
+/// The gradient by x of <y, gy>: a transposed convolution of gy with w.
+///
+/// Shapes as in [`forward`], gy like y, gx like x. gx is overwritten.
+///
+/// # Panics
+/// If a slice does not have the length its shape asks for, or `g` fails [`Conv2d::check`].
+#[track_caller]
+pub fn input_gradient<T: ConvElement>(g: &Conv2d, gy: &[T], w: &[T], gx: &mut [T]) {
+    check("input_gradient", g, gx.len(), w.len(), gy.len());
+    direct::input_gradient(g, gy, w, gx);
+}
+
+/// The gradient by w of <y, gy>.
+///
+/// Shapes as in [`forward`], gy like y, gw like w. gw is overwritten; unused taps get exactly 0.
+///
+/// # Panics
+/// If a slice does not have the length its shape asks for, or `g` fails [`Conv2d::check`].
+#[track_caller]
+pub fn weight_gradient<T: ConvElement>(g: &Conv2d, x: &[T], gy: &[T], gw: &mut [T]) {
+    check("weight_gradient", g, x.len(), gw.len(), gy.len());
+    direct::weight_gradient(g, x, gy, gw);
+}
+
+#[track_caller]
+fn check(kernel: &str, g: &Conv2d, x: usize, w: usize, y: usize) {
+    g.check();
+    for (name, found, expected, shape) in [
+        (
+            "x",
+            x,
+            g.x_len(),
+            [g.batch, g.in_height, g.in_width, g.in_channels],
+        ),
+        (
+            "w",
+            w,
+            g.w_len(),
+            [g.kernel[0], g.kernel[1], g.in_channels, g.out_channels],
+        ),
+        (
+            "y",
+            y,
+            g.y_len(),
+            [g.batch, g.out_height(), g.out_width(), g.out_channels],
+        ),
+    ] {
+        assert!(
+            found == expected,
+            "conv {kernel}: {name} (or its gradient) has {found} elements for shape {shape:?}"
+        );
+    }
+}
