@@ -77,7 +77,7 @@ impl Dataset {
     /// that has images, or for none.
     ///
     /// # Errors
-    /// Where pixels are not whole images, a pixel is not below `levels`, or labels are missing or
+    /// Where `levels` is neither 2 nor 256, pixels are not whole images, a pixel is not below `levels`, or labels are missing or
     /// of another number than the images; the offset counts bytes of the split.
     pub fn in_memory(
         name: &str,
@@ -166,7 +166,7 @@ impl Dataset {
         self.layout.shape
     }
 
-    /// Values a pixel takes, 0..levels: 256 for grey and colour, 2 for binary data.
+    /// Values a pixel takes, 0..levels: 256 for grey and colour, 2 for binary data; no others.
     pub fn levels(&self) -> u32 {
         self.layout.levels
     }
@@ -196,6 +196,11 @@ impl Dataset {
             levels: self.layout.levels,
             split,
         }
+    }
+
+    /// A checksum over all pixels and labels: two datasets that differ in it are different.
+    pub fn fingerprint(&self) -> u64 {
+        self.layout.payload_checksum
     }
 
     /// Read everything and compare it with the checksum that was written at import.

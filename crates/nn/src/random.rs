@@ -13,6 +13,11 @@ pub type Stream = Xoshiro256PlusPlus;
 
 /// The stream that `words` name: equal words, equal stream; any difference, an unrelated one.
 pub fn stream(words: &[u64]) -> Stream {
+    Stream::seed_from_u64(mix(words))
+}
+
+/// One word for many: a hash that depends on each of them and on their order.
+pub fn mix(words: &[u64]) -> u64 {
     // SplitMix64's finaliser after each word: every bit of every word reaches every bit.
     let mut state = 0x243f_6a88_85a3_08d3u64;
     for &word in words {
@@ -21,7 +26,7 @@ pub fn stream(words: &[u64]) -> Stream {
         state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         state ^= state >> 31;
     }
-    Stream::seed_from_u64(state)
+    state
 }
 
 /// A word for a name, to be used in [`stream`]: FNV-1a.
