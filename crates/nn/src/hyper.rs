@@ -148,7 +148,9 @@ impl Hypers {
 
     /// Every key with its value as text, in the order of the table.
     pub fn iter(&self) -> impl Iterator<Item = (&'static Hyper, &str)> {
-        self.values.iter().map(|(hyper, value)| (*hyper, &value[..]))
+        self.values
+            .iter()
+            .map(|(hyper, value)| (*hyper, &value[..]))
     }
 
     /// An error about a value of this model that is of the right kind but does not fit.
@@ -213,8 +215,16 @@ mod tests {
     use super::*;
 
     const TABLE: &[Hyper] = &[
-        Hyper { name: "hidden", meaning: "units", default: Value::Counts(&[400, 30]) },
-        Hyper { name: "beta", meaning: "weight of the KL", default: Value::Number(1.0) },
+        Hyper {
+            name: "hidden",
+            meaning: "units",
+            default: Value::Counts(&[400, 30]),
+        },
+        Hyper {
+            name: "beta",
+            meaning: "weight of the KL",
+            default: Value::Number(1.0),
+        },
     ];
 
     #[test]
@@ -223,7 +233,12 @@ mod tests {
         assert_eq!(hypers.counts("hidden"), [400, 30]);
         hypers.set("hidden", "8, 9,10").unwrap();
         assert_eq!(hypers.counts("hidden"), [8, 9, 10]);
-        let error = |name, value| Hypers::defaults("vae", TABLE).set(name, value).unwrap_err().to_string();
+        let error = |name, value| {
+            Hypers::defaults("vae", TABLE)
+                .set(name, value)
+                .unwrap_err()
+                .to_string()
+        };
         assert_eq!(
             error("hiden", "3"),
             "vae has no hyper-parameter \"hiden\"; it has hidden, beta"
@@ -232,6 +247,9 @@ mod tests {
             error("hidden", "3,0"),
             "vae: hidden: expected counts of at least 1, separated by commas, found \"3,0\""
         );
-        assert_eq!(error("beta", "NaN"), "vae: beta: expected a finite number, found \"NaN\"");
+        assert_eq!(
+            error("beta", "NaN"),
+            "vae: beta: expected a finite number, found \"NaN\""
+        );
     }
 }

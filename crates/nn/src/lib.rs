@@ -1,12 +1,19 @@
 #![forbid(unsafe_code)]
-//! Layers, distributions, optimisers and parameters on top of `grad`, and the traits by which a
-//! model is trained, evaluated and sampled without being known by name.
+#![doc = include_str!("../README.md")]
 
+pub mod clip;
+pub mod dist;
+pub mod ema;
 pub mod hyper;
+pub mod init;
+pub mod layers;
+pub mod masks;
 pub mod model;
 pub mod optim;
 pub mod params;
 pub mod random;
+pub mod save;
 pub mod schedule;
+pub mod stats;
 
 pub use params::{Bound, Builder, ParamId, Params};

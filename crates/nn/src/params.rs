@@ -49,8 +49,15 @@ impl<T: Element> Params<T> {
     /// If the name is taken.
     #[track_caller]
     pub fn add(&mut self, name: String, value: Tensor<T>, trainable: bool) -> ParamId {
-        assert!(self.find(&name).is_none(), "params: the name {name} is taken");
-        self.list.push(Param { name, value, trainable });
+        assert!(
+            self.find(&name).is_none(),
+            "params: the name {name} is taken"
+        );
+        self.list.push(Param {
+            name,
+            value,
+            trainable,
+        });
         ParamId(self.list.len() as u32 - 1)
     }
 
@@ -115,7 +122,11 @@ impl<T: Element> Params<T> {
 
     /// Every parameter as a constant: for evaluation and sampling.
     pub fn constants(&self) -> Bound<T> {
-        Bound::new(self.list.iter().map(|param| Var::constant(param.value.clone())))
+        Bound::new(
+            self.list
+                .iter()
+                .map(|param| Var::constant(param.value.clone())),
+        )
     }
 
     /// The same parameters in another precision.
@@ -125,7 +136,9 @@ impl<T: Element> Params<T> {
             value: param.value.cast(),
             trainable: param.trainable,
         });
-        Params { list: list.collect() }
+        Params {
+            list: list.collect(),
+        }
     }
 }
 
@@ -152,13 +165,23 @@ impl<T: Element> Bound<T> {
 
     /// The recorded parameters: those a gradient can be taken of.
     pub fn recorded(&self) -> impl Iterator<Item = (ParamId, &Var<T>)> {
-        (0..).map(ParamId).zip(&self.vars).filter(|(_, var)| var.is_recorded())
+        (0..)
+            .map(ParamId)
+            .zip(&self.vars)
+            .filter(|(_, var)| var.is_recorded())
     }
 
     /// Leaves a new value for a parameter that is not trained but follows the data (running
     /// statistics); the engine takes it over after the step.
     pub fn update(&self, id: ParamId, value: Tensor<T>) {
         self.updates.borrow_mut().push((id, value));
+    }
+
+    /// The newest value of a parameter: what [`update`](Self::update) left, else the bound one.
+    pub fn latest(&self, id: ParamId) -> Tensor<T> {
+        let updates = self.updates.borrow();
+        let left = updates.iter().rev().find(|(updated, _)| *updated == id);
+        left.map_or_else(|| self[id].value().clone(), |(_, value)| value.clone())
     }
 
     /// What [`update`](Self::update) left, oldest first.
@@ -185,7 +208,11 @@ pub struct Builder<'a> {
 impl<'a> Builder<'a> {
     /// A builder at the root.
     pub fn new(params: &'a mut Params<f32>, seed: u64) -> Builder<'a> {
-        Builder { params, seed, path: String::new() }
+        Builder {
+            params,
+            seed,
+            path: String::new(),
+        }
     }
 
     /// A builder one level below: names get `name.` in front.
@@ -212,7 +239,8 @@ impl<'a> Builder<'a> {
 
     /// A tensor that is saved with the others but not trained.
     pub fn state(&mut self, name: &str, value: Tensor<f32>) -> ParamId {
-        self.params.add(format!("{}{name}", self.path), value, false)
+        self.params
+            .add(format!("{}{name}", self.path), value, false)
     }
 }
 
@@ -229,7 +257,9 @@ mod tests {
                 root.param("first", [2], random::normal_tensor);
             }
             let mut encoder = root.scope("encoder");
-            encoder.scope(0).param("weight", [2, 2], random::normal_tensor);
+            encoder
+                .scope(0)
+                .param("weight", [2, 2], random::normal_tensor);
             params
         };
         let (a, b) = (build(false), build(true));
@@ -244,7 +274,10 @@ mod tests {
         params.add("mean".into(), Tensor::zeros([2]), false);
         let tape = Tape::new();
         let bound = params.bind(&tape);
-        assert_eq!(bound.recorded().map(|(id, _)| id).collect::<Vec<_>>(), [weight]);
+        assert_eq!(
+            bound.recorded().map(|(id, _)| id).collect::<Vec<_>>(),
+            [weight]
+        );
         assert_eq!(params.count(), 2);
         assert!(params.constants().recorded().next().is_none());
     }

@@ -58,9 +58,7 @@ pub fn uniform_tensor<T: Element>(
     high: f64,
     stream: &mut Stream,
 ) -> Tensor<T> {
-    Tensor::from_fn(shape, |_| {
-        T::from_f64(low + (high - low) * uniform(stream))
-    })
+    Tensor::from_fn(shape, |_| T::from_f64(low + (high - low) * uniform(stream)))
 }
 
 #[cfg(test)]
@@ -85,6 +83,9 @@ mod tests {
         let x: Tensor<f64> = normal_tensor([100_000], &mut stream(&[7]));
         let mean = x.data().iter().sum::<f64>() / 1e5;
         let variance = x.data().iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 1e5;
-        assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02, "{mean} {variance}");
+        assert!(
+            mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02,
+            "{mean} {variance}"
+        );
     }
 }

@@ -1,0 +1,111 @@
+//! Keeping gradients, or parameters, within bounds.
+
+use grad::Tensor;
+
+/// The Euclidean norm of all tensors together, |g| = sqrt(sum g_i^2); summed in f64 in a fixed
+/// order.
+pub fn global_norm<'a>(tensors: impl IntoIterator<Item = &'a Tensor<f32>>) -> f64 {
+    let squares = |tensor: &Tensor<f32>| {
+        // Eight running sums, so that the compiler can keep them in vectors.
+        let mut sums = [0.0f64; 8];
+        let (chunks, rest) = tensor.data().as_chunks::<8>();
+        for chunk in chunks {
+            for (sum, &x) in sums.iter_mut().zip(chunk) {
+                *sum += f64::from(x) * f64::from(x);
+            }
+        }
+        let rest: f64 = rest.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        sums.iter().sum::<f64>() + rest
+    };
+    tensors.into_iter().map(squares).sum::<f64>().sqrt()
+}
+
+/// What gradients of this norm are multiplied by so that their norm is at most `limit`:
+/// min(1, limit / norm). Pascanu et al. 2013, arXiv:1211.5063, algorithm 1.
+///
+/// An infinite norm gives 0 and so NaN gradients: a step that went wrong is not hidden.
+pub fn norm_factor(norm: f64, limit: f64) -> f64 {
+    if norm > limit { limit / norm } else { 1.0 }
+}
+
+/// Scales all tensors by one factor so that their common norm is at most `limit`; gives the norm
+/// they had.
+///
+/// An optimiser does the same without another pass over memory: give
+/// [`norm_factor`] to [`OptimiserState::step_scaled`](crate::optim::OptimiserState::step_scaled).
+pub fn clip_by_norm(tensors: &mut [Tensor<f32>], limit: f64) -> f64 {
+    let norm = global_norm(&*tensors);
+    let factor = norm_factor(norm, limit) as f32;
+    if factor != 1.0 {
+        for tensor in tensors {
+            tensor.make_mut().iter_mut().for_each(|x| *x *= factor);
+        }
+    }
+    norm
+}
+
+/// Moves every number into [-limit, limit]; NaN stays NaN. A Wasserstein critic does this to its
+/// parameters. Arjovsky et al. 2017, arXiv:1701.07875, algorithm 1.
+///
+/// # Panics
+/// If the limit is negative or NaN.
+#[track_caller]
+pub fn clip_by_value<'a>(tensors: impl IntoIterator<Item = &'a mut Tensor<f32>>, limit: f32) {
+    assert!(
+        limit >= 0.0,
+        "clip_by_value: expected a limit of at least 0, found {limit}"
+    );
+    for tensor in tensors {
+        tensor
+            .make_mut()
+            .iter_mut()
+            .for_each(|x| *x = x.clamp(-limit, limit));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gradients() -> Vec<Tensor<f32>> {
+        vec![Tensor::full([3, 3], 1.0), Tensor::new([2], &[0.0, 4.0])]
+    }
+
+    #[test]
+    fn the_norm_is_of_all_tensors_together() {
+        assert_eq!(global_norm(&gradients()), 5.0);
+        assert_eq!(global_norm(&[]), 0.0);
+        // The squares overflow f32.
+        assert_eq!(
+            global_norm(&[Tensor::new([1], &[1e30])]),
+            f64::from(1e30f32)
+        );
+    }
+
+    #[test]
+    fn clipping_by_norm_keeps_the_direction() {
+        let mut clipped = gradients();
+        assert_eq!(clip_by_norm(&mut clipped, 2.5), 5.0);
+        assert_eq!(global_norm(&clipped), 2.5);
+        assert_eq!(clipped[1].data(), [0.0, 2.0]);
+        let mut small = gradients();
+        assert_eq!(clip_by_norm(&mut small, 5.0), 5.0);
+        assert_eq!(small, gradients());
+    }
+
+    #[test]
+    fn what_is_not_finite_is_not_hidden() {
+        for bad in [f32::NAN, f32::INFINITY] {
+            let mut gradients = [Tensor::new([2], &[1.0, bad])];
+            clip_by_norm(&mut gradients, 1.0);
+            assert!(gradients[0].data()[1].is_nan());
+        }
+    }
+
+    #[test]
+    fn clipping_by_value_is_elementwise() {
+        let mut tensors = [Tensor::new([3], &[-3.0, 0.5, f32::INFINITY])];
+        clip_by_value(&mut tensors, 1.0);
+        assert_eq!(tensors[0].data(), [-1.0, 0.5, 1.0]);
+    }
+}
