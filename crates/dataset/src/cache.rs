@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, io};
 use crate::glyphs;
+use crate::listing::Directory;
 use crate::open::Dataset;
-use crate::recognise::{self, Directory};
 use crate::source::Source;
 use crate::store::{Contents, Pieces, key};
+use crate::{pair, recognise};
 
 /// The directory that holds imported datasets, one file each.
 ///
@@ -160,7 +161,7 @@ pub(crate) fn open(source: &Source, cache: &Cache) -> Result<Dataset, Error> {
             open_or(&file, key, || {
                 let files = recognise::read(&directory)?;
                 let parts = recognise::parse(&files)?;
-                let contents = recognise::assemble(&directory, &files, &parts, key)?;
+                let contents = pair::assemble(&directory, &files, &parts, key)?;
                 cache.write(&file, &contents)
             })
         }

@@ -30,8 +30,11 @@ impl ImageShape {
         self.len() == 0
     }
 
-    /// The same product, or `None` where it does not fit or is zero.
+    /// The same product, or `None` where it is zero or does not fit, or a factor is not a u32.
     pub(crate) fn checked_len(self) -> Option<usize> {
+        for factor in [self.height, self.width, self.channels] {
+            u32::try_from(factor).ok()?;
+        }
         self.height
             .checked_mul(self.width)?
             .checked_mul(self.channels)

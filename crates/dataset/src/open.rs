@@ -77,8 +77,9 @@ impl Dataset {
     /// that has images, or for none.
     ///
     /// # Errors
-    /// Where `levels` is neither 2 nor 256, pixels are not whole images, a pixel is not below `levels`, or labels are missing or
-    /// of another number than the images; the offset counts bytes of the split.
+    /// Where `levels` is neither 2 nor 256, pixels are not whole images, a pixel is not below
+    /// `levels`, or labels are missing or of another number than the images; the offset counts
+    /// bytes of the split.
     pub fn in_memory(
         name: &str,
         shape: ImageShape,
@@ -198,7 +199,8 @@ impl Dataset {
         }
     }
 
-    /// A checksum over all pixels and labels: two datasets that differ in it are different.
+    /// The checksum of all pixels and labels that was written at import: data that differ in it
+    /// are different; the name and the place do not enter.
     pub fn fingerprint(&self) -> u64 {
         self.layout.payload_checksum
     }

@@ -11,8 +11,9 @@
 //! | 104 | 16 bytes | key of the source, see `cache` |
 //! | 120 | u64 × 2 | offset and length of the note (UTF-8: name, newline, source) |
 //! | 136 | u64 | length of the file |
-//! | 144 | u64 | checksum of everything behind the header |
-//! | 152 | 96 bytes | zero |
+//! | 144 | u64 | checksum of all pixels, then all labels |
+//! | 152 | u64 | checksum of the note |
+//! | 160 | 88 bytes | zero |
 //! | 248 | u64 | checksum of the 248 bytes before |
 //!
 //! Pixels are one u8 a value in HWC order; labels are one u8 an example.
@@ -38,7 +39,8 @@ pub(crate) struct Layout {
     pub(crate) splits: [Section; 3],
     pub(crate) key: [u8; 16],
     pub(crate) note: Range<usize>,
-    payload_checksum: u64,
+    /// Of pixels and labels alone: the same data under another name have the same.
+    pub(crate) payload_checksum: u64,
 }
 
 /// Where one split lies in the file.
@@ -94,7 +96,6 @@ impl<'a> Contents<'a> {
         let note = self.note();
         let mut sum = Checksum::new();
         self.sections().for_each(|bytes| sum.add(bytes));
-        sum.add(note.as_bytes());
 
         let mut header = Vec::with_capacity(HEADER);
         header.extend_from_slice(MAGIC);
@@ -107,7 +108,9 @@ impl<'a> Contents<'a> {
             self.levels,
             self.classes.unwrap_or(0),
         ];
-        numbers.map(|n| header.extend_from_slice(&n.to_le_bytes()));
+        for number in numbers {
+            header.extend_from_slice(&number.to_le_bytes());
+        }
         let mut put = |n: u64| header.extend_from_slice(&n.to_le_bytes());
         let length = |pieces: &[&[u8]]| pieces.iter().map(|p| p.len() as u64).sum::<u64>();
         let all_pixels: u64 = self.splits.iter().map(|s| length(&s.pixels)).sum();
@@ -126,6 +129,7 @@ impl<'a> Contents<'a> {
         put(note.len() as u64);
         put(labels + note.len() as u64);
         put(sum.finish());
+        put(checksum(note.as_bytes()));
         header.resize(HEADER - 8, 0);
         let header_sum = checksum(&header);
         header.extend_from_slice(&header_sum.to_le_bytes());
@@ -173,8 +177,8 @@ pub(crate) fn layout(file: &[u8]) -> Result<Layout, Malformed> {
         Malformed::new(12, "height, width and channels above 0", found)
     })?;
     let (levels, classes) = (u32_at(24), u32_at(28));
-    if !(2..=256).contains(&levels) {
-        return Err(Malformed::new(24, "2 to 256 levels", levels.to_string()));
+    if levels != 2 && levels != 256 {
+        return Err(Malformed::new(24, "2 or 256 levels", levels.to_string()));
     }
     if classes > 256 {
         let found = classes.to_string();
@@ -215,6 +219,15 @@ pub(crate) fn layout(file: &[u8]) -> Result<Layout, Malformed> {
         return Err(Malformed::new(128, expected, u64_at(128).to_string()));
     }
     let note = range(120, u64_at(128), 1)?;
+    let (stated, actual) = (u64_at(152), checksum(&file[note.clone()]));
+    if stated != actual {
+        let expected = format!("checksum {stated:016x} of the note");
+        return Err(Malformed::new(
+            note.start as u64,
+            expected,
+            format!("{actual:016x}"),
+        ));
+    }
     if let Err(error) = std::str::from_utf8(&file[note.clone()]) {
         let at = note.start + error.valid_up_to();
         return Err(Malformed::new(
@@ -255,9 +268,9 @@ impl Layout {
         Ok(())
     }
 
-    /// Everything behind the header is as it was written: reads the whole file.
+    /// Pixels and labels are as they were written: reads them all.
     pub(crate) fn check_payload(&self, file: &[u8]) -> Result<(), Malformed> {
-        let actual = checksum(&file[HEADER..]);
+        let actual = checksum(&file[HEADER..self.note.start]);
         if actual != self.payload_checksum {
             let expected = format!(
                 "checksum {:016x} of pixels and labels",

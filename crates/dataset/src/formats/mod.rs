@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::error::Malformed;
+use crate::gz;
 use crate::image::ImageShape;
 
 mod amat;
@@ -32,6 +33,21 @@ pub struct Format {
     /// Where there is no validation split of its own: one in so many training images, rounded
     /// down, taken from the end.
     pub valid_share: usize,
+}
+
+impl Format {
+    /// The bytes to parse of a file with these bytes: decompressed where it is gzip, up to one
+    /// byte more than `bound` allows, so that `parse` can tell that there is too much.
+    ///
+    /// # Errors
+    /// Where the file is gzip and its stream is broken; the offset counts decompressed bytes.
+    pub fn unpack(&self, file: Vec<u8>) -> Result<Vec<u8>, Malformed> {
+        if gz::is_gz(&file) {
+            gz::decompress(&file[..], self.bound)
+        } else {
+            Ok(file)
+        }
+    }
 }
 
 /// Every format, in the order in which they are tried.

@@ -51,11 +51,11 @@ struct Placement {
 
 impl Placement {
     fn random(rng: &mut impl Rng) -> Placement {
-        let height = uniform(rng, 15.5, 21.5);
+        let height = uniform(rng, 14.5, 20.0);
         let width = height * uniform(rng, 0.62, 0.98);
-        let slant = around(rng, 0.16) + 0.08;
+        let slant = around(rng, 0.2) + 0.08;
         // Half the tangent: a turn without sine or cosine.
-        let t = around(rng, 0.05);
+        let t = around(rng, 0.06);
         let (cos, sin) = ((1.0 - t * t) / (1.0 + t * t), 2.0 * t / (1.0 + t * t));
         let shear = -slant * height;
         let matrix = [

@@ -246,8 +246,8 @@ fn nine(rng: &mut impl Rng) -> Path {
 
 /// Move the points: ends and joints alike where curves meet, handles freely.
 fn shake(mut curves: Vec<Curve>, rng: &mut impl Rng) -> Vec<Curve> {
-    const END: f32 = 0.02;
-    const HANDLE: f32 = 0.035;
+    const END: f32 = 0.028;
+    const HANDLE: f32 = 0.05;
     let mut last: Option<(Point, Point)> = None;
     for curve in &mut curves {
         let start = curve[0];
