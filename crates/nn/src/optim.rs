@@ -7,10 +7,13 @@ use crate::params::{ParamId, Params};
 use crate::save::{self, Lookup, ParamsError};
 use grad::Tensor;
 use grad::kernels::optim;
+use serde::{Deserialize, Serialize};
 
 /// An update rule with its settings. g is the gradient, p the parameter, t = 1, 2, .. the step.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
+///
+/// As TOML or JSON it is a table whose `kind` is `sgd`, `rms-prop`, `adagrad`, `adam` or `adam-w`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Optimiser {
     /// b <- momentum b + g; p <- p - lr b, with Nesterov's p <- p - lr (g + momentum b).
     /// Sutskever et al. 2013.

@@ -18,6 +18,11 @@ impl ParamId {
     pub fn index(self) -> usize {
         self.0 as usize
     }
+
+    #[cfg(test)]
+    pub(crate) fn nth(n: u32) -> ParamId {
+        ParamId(n)
+    }
 }
 
 /// One named tensor.
@@ -161,6 +166,12 @@ impl<T: Element> Bound<T> {
             vars: vars.collect(),
             updates: RefCell::default(),
         }
+    }
+
+    /// Parameters bound to variables made elsewhere: one for each, in order. A gradient check
+    /// differentiates with respect to such variables.
+    pub fn from_vars(vars: impl IntoIterator<Item = Var<T>>) -> Bound<T> {
+        Bound::new(vars.into_iter())
     }
 
     /// The recorded parameters: those a gradient can be taken of.

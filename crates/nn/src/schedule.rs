@@ -1,7 +1,12 @@
 //! Learning-rate schedules: a factor for each step, no state.
 
+use serde::{Deserialize, Serialize};
+
 /// The factor on the learning rate at a step.
-#[derive(Clone, Copy, Debug, PartialEq, Default)]
+///
+/// As TOML or JSON it is a table whose `kind` is `constant`, `exponential`, `cosine` or `warmup`.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Schedule {
     /// 1.
     #[default]

@@ -147,12 +147,12 @@ impl Conv {
     ) -> Var<T> {
         let (weight, geometry) = (&p[self.weight], self.geometry(x.shape()));
         match self.bias {
-            Some(bias) => x.conv2d_bias(weight, &p[bias], geometry, activation),
+            Some(bias) => x.conv2d_bias(weight, &p[bias], activation, geometry),
             None if activation == Activation::Identity => x.conv2d(weight, geometry),
             None => {
                 // Only together with a bias is the activation part of the same pass.
                 let zeros = Var::constant(Tensor::zeros([geometry.out_channels]));
-                x.conv2d_bias(weight, &zeros, geometry, activation)
+                x.conv2d_bias(weight, &zeros, activation, geometry)
             }
         }
     }
