@@ -1,10 +1,14 @@
 //! The product by `matrixmultiply`, with the epilogue as a second pass over c.
 
+use super::element::{GemmElement, Operand};
 use super::{Activation, Beta, Epilogue, Mat};
+use crate::buffer::Buffer;
 use std::ops::{Add, Mul};
 
 /// What `matrixmultiply` offers for a number type.
-pub trait Fallback: Copy + PartialOrd + Default + Add<Output = Self> + Mul<Output = Self> {
+pub(super) trait Fallback:
+    Copy + PartialOrd + Default + Add<Output = Self> + Mul<Output = Self>
+{
     /// One.
     const ONE: Self;
 
@@ -58,6 +62,25 @@ macro_rules! fallback {
 }
 fallback!(f32, matrixmultiply::sgemm);
 fallback!(f64, matrixmultiply::dgemm);
+
+/// b, contiguous and row-major: all the packing there is to do here.
+pub(super) fn pack<T: GemmElement>(b: Mat<T>) -> Buffer<T> {
+    let mut to = Buffer::recycled(b.rows * b.cols);
+    for (p, row) in to.chunks_exact_mut(b.cols.max(1)).enumerate() {
+        for (j, to) in row.iter_mut().enumerate() {
+            *to = b.data[p * b.row_stride + j * b.col_stride];
+        }
+    }
+    to
+}
+
+/// The operand as a matrix, which a result of [`pack`] is.
+pub(super) fn plain<'a, T: GemmElement>(b: Operand<'a, T>) -> Mat<'a, T> {
+    match b {
+        Operand::Plain(b) => b,
+        Operand::Packed(b) => Mat::new(&b.data, b.k, b.n),
+    }
+}
 
 /// c = act(beta c + a b + bias); the shapes have been checked against the slices.
 pub(super) fn gemm<T: Fallback>(

@@ -1,18 +1,26 @@
 //! General matrix product: c = act(beta c + a b + bias).
 
+mod block;
+mod element;
 mod fallback;
+mod kernels;
+mod pack;
+mod plan;
 #[cfg(test)]
 mod tests;
+mod tile;
 mod types;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use types::{Activation, Beta, Epilogue, Mat};
 
-use crate::buffer::{Buffer, Plain};
+pub use element::GemmElement;
 
-/// The number types a product exists for: `f32` and `f64`.
-pub trait GemmElement: Plain + std::fmt::Debug + fallback::Fallback {}
-impl GemmElement for f32 {}
-impl GemmElement for f64 {}
+use crate::buffer::Buffer;
+use crate::flops;
+use crate::simd::Isa;
+use element::Operand;
 
 /// c = act(beta c + a b + bias), with c row-major and contiguous.
 ///
@@ -21,13 +29,7 @@ impl GemmElement for f64 {}
 /// # Panics
 /// If the inner dimensions differ, or a slice does not have the length its shape asks for.
 #[track_caller]
-pub fn gemm<T: GemmElement>(
-    a: Mat<T>,
-    b: Mat<T>,
-    beta: Beta,
-    c: &mut [T],
-    epilogue: Epilogue<T>,
-) {
+pub fn gemm<T: GemmElement>(a: Mat<T>, b: Mat<T>, beta: Beta, c: &mut [T], epilogue: Epilogue<T>) {
     assert!(
         Some(c.len()) == a.rows.checked_mul(b.cols),
         "gemm: c has {} elements for a [{}, {}] x b [{}, {}]",
@@ -55,10 +57,10 @@ pub fn gemm_strided<T: GemmElement>(
 ) {
     check(a, (b.rows, b.cols), c.len(), c_row_stride, epilogue);
     check_operand("b", b);
-    if a.rows == 0 || b.cols == 0 {
-        return;
+    flops::add(|| operations(a, b.cols));
+    if a.rows > 0 && b.cols > 0 {
+        T::product(a, Operand::Plain(b), beta, c, c_row_stride, epilogue);
     }
-    fallback::gemm(a, b, beta, c, c_row_stride, epilogue);
 }
 
 /// A right-hand operand arranged once for the machine and used in many products, as the weights
@@ -66,6 +68,8 @@ pub fn gemm_strided<T: GemmElement>(
 #[derive(Clone)]
 pub struct PackedB<T: GemmElement> {
     data: Buffer<T>,
+    /// What it was packed for, and what products with it run on.
+    isa: Isa,
     k: usize,
     n: usize,
 }
@@ -78,14 +82,10 @@ impl<T: GemmElement> PackedB<T> {
     #[track_caller]
     pub fn new(b: Mat<T>) -> Self {
         check_operand("b", b);
-        let mut data = Buffer::recycled(b.rows * b.cols);
-        for (p, row) in data.chunks_exact_mut(b.cols.max(1)).enumerate() {
-            for (j, to) in row.iter_mut().enumerate() {
-                *to = b.data[p * b.row_stride + j * b.col_stride];
-            }
-        }
+        let isa = Isa::current();
         PackedB {
-            data,
+            data: T::pack(isa, b),
+            isa,
             k: b.rows,
             n: b.cols,
         }
@@ -115,8 +115,16 @@ pub fn gemm_packed<T: GemmElement>(
     c_row_stride: usize,
     epilogue: Epilogue<T>,
 ) {
-    let b = Mat::new(&b.data, b.k, b.n);
-    gemm_strided(a, b, beta, c, c_row_stride, epilogue);
+    check(a, (b.k, b.n), c.len(), c_row_stride, epilogue);
+    flops::add(|| operations(a, b.n));
+    if a.rows > 0 && b.n > 0 {
+        T::product(a, Operand::Packed(b), beta, c, c_row_stride, epilogue);
+    }
+}
+
+/// Two for each multiply-add.
+fn operations<T>(a: Mat<T>, n: usize) -> u64 {
+    2 * a.rows as u64 * a.cols as u64 * n as u64
 }
 
 #[track_caller]

@@ -1,0 +1,63 @@
+//! What an instruction set brings to the product: a table of microkernels and a transposing copy.
+
+use super::tile::TileFn;
+use crate::simd::{Isa, IsaKind};
+
+/// Copies `rows` rows of k contiguous elements to columns: to[p * to_stride + i] = from[i *
+/// from_stride + p]. Lanes of `to` beyond `rows` get numbers of no meaning.
+///
+/// # Safety
+/// The machine has the instruction set; 1 <= rows <= lanes; every element of `from` can be read
+/// and `lanes` elements can be written at `to + p * to_stride` for each p < k. With a
+/// `to_stride` below `lanes`, later columns overwrite what spills over.
+pub(super) type TransposeFn = unsafe fn(*const f32, usize, usize, usize, *mut f32, usize);
+
+/// Copies k rows of `width` elements: to[p * to_stride + j] = from[p * from_stride + j] for
+/// j < width, in whole vectors on the side of `to`.
+///
+/// # Safety
+/// The machine has the instruction set; every element of `from` can be read; `width`, rounded up
+/// to vectors, elements can be written at `to + p * to_stride` for each p < k.
+pub(super) type CopyFn = unsafe fn(*const f32, usize, usize, usize, *mut f32, usize);
+
+/// The functions of one instruction set. Held only behind [`Kernels::of`].
+pub(super) struct Kernels {
+    /// How many f32 a vector holds.
+    pub(super) lanes: usize,
+    /// Microkernels by [vectors - 1][rows - 1][form].
+    pub(super) tiles: &'static [&'static [[TileFn; 4]]],
+    pub(super) transpose: TransposeFn,
+    pub(super) copy: CopyFn,
+}
+
+impl Kernels {
+    /// The kernels of an instruction set, if there are any of our own.
+    pub(super) fn of(isa: Isa) -> Option<&'static Kernels> {
+        match isa.kind() {
+            #[cfg(target_arch = "x86_64")]
+            IsaKind::Avx512 => Some(&super::x86::AVX512),
+            #[cfg(target_arch = "x86_64")]
+            IsaKind::Avx2 => Some(&super::x86::AVX2),
+            _ => None,
+        }
+    }
+
+    /// The tallest tile.
+    pub(super) fn mr(&self) -> usize {
+        self.tiles[0].len()
+    }
+
+    /// The width of the widest tile.
+    pub(super) fn nr(&self) -> usize {
+        self.tiles.len() * self.lanes
+    }
+
+    /// The microkernel for a tile of `rows` x `cols`. `a_rows`: rows of a are contiguous, else
+    /// its columns are. `b_exact`: no row of b may be read beyond `cols`.
+    #[inline]
+    pub(super) fn tile(&self, rows: usize, cols: usize, a_rows: bool, b_exact: bool) -> TileFn {
+        let vectors = cols.div_ceil(self.lanes);
+        let ragged = b_exact && !cols.is_multiple_of(self.lanes);
+        self.tiles[vectors - 1][rows - 1][2 * usize::from(a_rows) + usize::from(ragged)]
+    }
+}

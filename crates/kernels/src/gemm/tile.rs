@@ -1,0 +1,213 @@
+//! The microkernel: one small tile of c, held in registers while k runs.
+//!
+//! ```text
+//! acc[MR][NV] = 0                          // MR rows of NV vectors, never in memory
+//! for p in 0..k:
+//!     b0, b1 = load row p of b             // NV vectors
+//!     for i in 0..MR:                      // unrolled
+//!         acc[i] += splat(a[i, p]) * (b0, b1)
+//! c = act(beta c + acc + bias)             // masked where the tile is ragged
+//! ```
+//!
+//! 1. The tile is as large as the register file allows: 14 x 32 with 32 vectors of 16 lanes
+//!    (28 sums, 2 of b, 2 for splats), 6 x 16 with 16 vectors of 8. So a step makes 28 (12)
+//!    multiply-adds for 16 (8) loads, and more sums are in flight than latency times ports.
+//! 2. Every height from 1 to MR has an instance of its own. Rows are cut into blocks of nearly
+//!    equal height, so a matrix of 128 rows runs as 8 x 13 + 2 x 12, not as 9 x 14 + 2 of 14.
+//! 3. Elements of a are splat straight from memory, so a need not be packed: its rows (k is
+//!    contiguous) and its columns (rows are contiguous) can be read where they lie.
+//! 4. b can be read where it lies too; only its row stride differs from that of a packed panel.
+//! 5. Each element of c is one chain of multiply-adds in the order of k whatever the tile is,
+//!    so how a product is cut into tiles and threads never changes a bit of the result.
+
+use super::Activation;
+use std::ops::Add;
+
+/// What a tile is made of; all pointers are to the tile's first element.
+#[derive(Clone, Copy)]
+pub(super) struct Tile {
+    pub k: usize,
+    pub a: *const f32,
+    /// Distance between rows of a; 1 where columns of a are contiguous.
+    pub a_row_stride: usize,
+    /// Distance between columns of a; 1 where rows of a are contiguous.
+    pub a_col_stride: usize,
+    pub b: *const f32,
+    pub b_row_stride: usize,
+    pub c: *mut f32,
+    pub c_row_stride: usize,
+    /// How many columns of the last vector exist: 1..=LANES.
+    pub last: usize,
+    /// Whether c is added to.
+    pub accumulate: bool,
+    /// One number a column, or null.
+    pub bias: *const f32,
+    pub activation: Activation,
+}
+
+/// Computes a tile of a fixed number of rows and vectors.
+///
+/// # Safety
+/// The machine has the instruction set the function was made for. `a`, `b`, `c` and `bias` (if
+/// not null) are valid for every element of the tile: MR x k, k x columns, MR x columns and
+/// columns, c for writing and overlapping none of the others. An instance for packed b reads
+/// the full width of the last vector of b.
+pub(super) type TileFn = unsafe fn(&Tile);
+
+/// The few vector operations a tile needs.
+pub(super) trait Lanes: Copy + Add<Output = Self> {
+    /// How many numbers a vector holds.
+    const LANES: usize;
+    fn splat(x: f32) -> Self;
+    /// # Safety
+    /// `LANES` elements can be read from `x`.
+    unsafe fn load(x: *const f32) -> Self;
+    /// # Safety
+    /// `len <= LANES` elements can be read from `x`.
+    unsafe fn load_first(x: *const f32, len: usize) -> Self;
+    /// # Safety
+    /// `LANES` elements can be written to `y`.
+    unsafe fn store(self, y: *mut f32);
+    /// # Safety
+    /// `len <= LANES` elements can be written to `y`.
+    unsafe fn store_first(self, y: *mut f32, len: usize);
+    fn mul_add(self, b: Self, c: Self) -> Self;
+    fn max(self, b: Self) -> Self;
+    fn min(self, b: Self) -> Self;
+    fn prefetch(x: *const f32);
+}
+
+/// The microkernel. `ROWS`: rows of a are contiguous (its column stride is 1), else its columns
+/// (its row stride is 1). `RAGGED`: the last vector of b may only be read up to `last`.
+///
+/// # Safety
+/// As [`TileFn`], and inlined into a function with the instruction set of `V`.
+// Loops over constant indices are what unrolls into registers for certain.
+#[allow(clippy::needless_range_loop)]
+#[inline(always)]
+pub(super) unsafe fn tile<
+    V: Lanes,
+    const MR: usize,
+    const NV: usize,
+    const ROWS: bool,
+    const RAGGED: bool,
+>(
+    t: &Tile,
+) {
+    let row = if ROWS { t.a_row_stride } else { 1 };
+    let col = if ROWS { 1 } else { t.a_col_stride };
+    // SAFETY: the caller vouches for every element; pointers past the tile are never read.
+    unsafe {
+        for i in 0..MR {
+            for j in 0..NV {
+                V::prefetch(t.c.wrapping_add(i * t.c_row_stride + j * V::LANES));
+            }
+        }
+        let mut acc = [[V::splat(0.0); NV]; MR];
+        let (mut a, mut b) = (t.a, t.b);
+        for _ in 0..t.k {
+            let mut x = [V::splat(0.0); NV];
+            for j in 0..NV {
+                x[j] = if RAGGED && j + 1 == NV {
+                    V::load_first(b.add(j * V::LANES), t.last)
+                } else {
+                    V::load(b.add(j * V::LANES))
+                };
+            }
+            for i in 0..MR {
+                let y = V::splat(*a.add(i * row));
+                for j in 0..NV {
+                    acc[i][j] = y.mul_add(x[j], acc[i][j]);
+                }
+            }
+            a = a.wrapping_add(col);
+            b = b.wrapping_add(t.b_row_stride);
+        }
+        if t.accumulate {
+            for i in 0..MR {
+                for j in 0..NV {
+                    let c = t.c.add(i * t.c_row_stride + j * V::LANES);
+                    acc[i][j] = acc[i][j]
+                        + if j + 1 == NV {
+                            V::load_first(c, t.last)
+                        } else {
+                            V::load(c)
+                        };
+                }
+            }
+        }
+        if !t.bias.is_null() {
+            for j in 0..NV {
+                let bias = t.bias.add(j * V::LANES);
+                let bias = if j + 1 == NV {
+                    V::load_first(bias, t.last)
+                } else {
+                    V::load(bias)
+                };
+                for i in 0..MR {
+                    acc[i][j] = acc[i][j] + bias;
+                }
+            }
+        }
+        let zero = V::splat(0.0);
+        match t.activation {
+            Activation::Identity => {}
+            // The second operand of `max` is what NaN falls back to.
+            Activation::Relu => {
+                for i in 0..MR {
+                    for j in 0..NV {
+                        acc[i][j] = zero.max(acc[i][j]);
+                    }
+                }
+            }
+            Activation::LeakyRelu(slope) => {
+                let slope = V::splat(slope);
+                for i in 0..MR {
+                    for j in 0..NV {
+                        let x = acc[i][j];
+                        acc[i][j] = slope.mul_add(zero.min(x), zero.max(x));
+                    }
+                }
+            }
+        }
+        for i in 0..MR {
+            for j in 0..NV {
+                let c = t.c.add(i * t.c_row_stride + j * V::LANES);
+                if j + 1 == NV {
+                    acc[i][j].store_first(c, t.last);
+                } else {
+                    acc[i][j].store(c);
+                }
+            }
+        }
+    }
+}
+
+/// Copies k rows of `width` elements in whole vectors.
+///
+/// # Safety
+/// As [`super::kernels::CopyFn`], and inlined into a function with the instruction set of `V`.
+#[inline(always)]
+pub(super) unsafe fn copy<V: Lanes>(
+    from: *const f32,
+    from_stride: usize,
+    width: usize,
+    k: usize,
+    to: *mut f32,
+    to_stride: usize,
+) {
+    let whole = width / V::LANES * V::LANES;
+    let rest = width - whole;
+    // SAFETY: the caller vouches for every element.
+    unsafe {
+        for p in 0..k {
+            let (from, to) = (from.add(p * from_stride), to.add(p * to_stride));
+            for j in (0..whole).step_by(V::LANES) {
+                V::load(from.add(j)).store(to.add(j));
+            }
+            if rest > 0 {
+                V::load_first(from.add(whole), rest).store(to.add(whole));
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The microkernel and the transposing copy for AVX-512 and AVX2.
+//!
+//! The vector types are private to this file and used only from its `#[target_feature]`
+//! functions, which are reached only through a table that an [`Isa`](crate::simd::Isa) token
+//! stands for: that is why their intrinsics may be called.
+
+use std::arch::x86_64::*;
+use std::ops::Add;
+
+use super::kernels::Kernels;
+use super::tile::{Lanes, Tile, TileFn, copy, tile};
+
+#[derive(Clone, Copy)]
+struct Zmm(__m512);
+
+#[derive(Clone, Copy)]
+struct Ymm(__m256);
+
+/// Implements [`Lanes`] by intrinsics. The three ways to name a part of a vector differ.
+macro_rules! lanes {
+    ($V:ident, $lanes:literal, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident,
+     $max:ident, $min:ident, $mask:expr, $load_first:expr, $store_first:expr) => {
+        impl Add for $V {
+            type Output = $V;
+            #[inline(always)]
+            fn add(self, b: $V) -> $V {
+                // SAFETY: the file's opening comment: the machine has the instruction set.
+                unsafe { $V($add(self.0, b.0)) }
+            }
+        }
+        // SAFETY of the whole impl: the file's opening comment; memory is the caller's duty.
+        impl Lanes for $V {
+            const LANES: usize = $lanes;
+            #[inline(always)]
+            fn splat(x: f32) -> Self {
+                // SAFETY: the machine has the instruction set.
+                unsafe { $V($splat(x)) }
+            }
+            #[inline(always)]
+            unsafe fn load(x: *const f32) -> Self {
+                // SAFETY: and the caller vouches for the memory.
+                unsafe { $V($load(x)) }
+            }
+            #[inline(always)]
+            unsafe fn load_first(x: *const f32, len: usize) -> Self {
+                // SAFETY: lanes outside the mask are not touched; the caller vouches for the rest.
+                unsafe { $V($load_first(x, $mask(len))) }
+            }
+            #[inline(always)]
+            unsafe fn store(self, y: *mut f32) {
+                // SAFETY: and the caller vouches for the memory.
+                unsafe { $store(y, self.0) }
+            }
+            #[inline(always)]
+            unsafe fn store_first(self, y: *mut f32, len: usize) {
+                // SAFETY: lanes outside the mask are not touched; the caller vouches for the rest.
+                unsafe { $store_first(y, $mask(len), self.0) }
+            }
+            #[inline(always)]
+            fn mul_add(self, b: Self, c: Self) -> Self {
+                // SAFETY: the machine has the instruction set.
+                unsafe { $V($fma(self.0, b.0, c.0)) }
+            }
+            #[inline(always)]
+            fn max(self, b: Self) -> Self {
+                // SAFETY: the machine has the instruction set.
+                unsafe { $V($max(self.0, b.0)) }
+            }
+            #[inline(always)]
+            fn min(self, b: Self) -> Self {
+                // SAFETY: the machine has the instruction set.
+                unsafe { $V($min(self.0, b.0)) }
+            }
+            #[inline(always)]
+            fn prefetch(x: *const f32) {
+                // SAFETY: a prefetch never faults.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(x.cast()) }
+            }
+        }
+    };
+}
+
+lanes!(
+    Zmm,
+    16,
+    _mm512_set1_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_fmadd_ps,
+    _mm512_add_ps,
+    _mm512_max_ps,
+    _mm512_min_ps,
+    |len: usize| ((1u32 << len) - 1) as __mmask16,
+    |x, mask| _mm512_maskz_loadu_ps(mask, x),
+    _mm512_mask_storeu_ps
+);
+lanes!(
+    Ymm,
+    8,
+    _mm256_set1_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_fmadd_ps,
+    _mm256_add_ps,
+    _mm256_max_ps,
+    _mm256_min_ps,
+    |len: usize| _mm256_cmpgt_epi32(
+        _mm256_set1_epi32(len as i32),
+        _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)
+    ),
+    |x, mask| _mm256_maskload_ps(x, mask),
+    _mm256_maskstore_ps
+);
+
+/// The microkernel and the copy for one instruction set.
+macro_rules! instances {
+    ($name:ident, $copy:ident, $V:ident, $features:literal) => {
+        #[target_feature(enable = $features)]
+        unsafe fn $copy(
+            from: *const f32,
+            from_stride: usize,
+            width: usize,
+            k: usize,
+            to: *mut f32,
+            to_stride: usize,
+        ) {
+            // SAFETY: this function has the instruction set; the rest is the caller's duty.
+            unsafe { copy::<$V>(from, from_stride, width, k, to, to_stride) }
+        }
+
+        #[target_feature(enable = $features)]
+        unsafe fn $name<const MR: usize, const NV: usize, const ROWS: bool, const RAGGED: bool>(
+            t: &Tile,
+        ) {
+            // SAFETY: this function has the instruction set; the rest is the caller's duty.
+            unsafe { tile::<$V, MR, NV, ROWS, RAGGED>(t) }
+        }
+    };
+}
+instances!(
+    avx512_tile,
+    avx512_copy,
+    Zmm,
+    "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"
+);
+instances!(avx2_tile, avx2_copy, Ymm, "avx2,fma");
+
+/// Instances by [vectors - 1][rows - 1][4 forms: see `Kernels::tile`].
+macro_rules! table {
+    ($name:ident $nv:literal: $($mr:literal)*) => {
+        &[$([
+            $name::<$mr, $nv, false, false>,
+            $name::<$mr, $nv, false, true>,
+            $name::<$mr, $nv, true, false>,
+            $name::<$mr, $nv, true, true>,
+        ]),*]
+    };
+}
+static AVX512_TILES: [&[[TileFn; 4]]; 2] = [
+    table!(avx512_tile 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+    table!(avx512_tile 2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+];
+static AVX2_TILES: [&[[TileFn; 4]]; 2] = [
+    table!(avx2_tile 1: 1 2 3 4 5 6),
+    table!(avx2_tile 2: 1 2 3 4 5 6),
+];
+
+pub(super) static AVX512: Kernels = Kernels {
+    lanes: 16,
+    tiles: &AVX512_TILES,
+    transpose: avx512_transpose,
+    copy: avx512_copy,
+};
+pub(super) static AVX2: Kernels = Kernels {
+    lanes: 8,
+    tiles: &AVX2_TILES,
+    transpose: avx2_transpose,
+    copy: avx2_copy,
+};
+
+/// to[p * to_stride + i] = from[i * from_stride + p] for i < lanes, p < k.
+///
+/// ```text
+/// for four columns p..p+4:
+///     r[i] = 128-bit pieces of rows i, i + 4, i + 8, i + 12   // loads that insert: no shuffles
+///     4 x 4 transposes inside every 128-bit piece             // 8 shuffles for 4 vectors
+///     store 4 vectors
+/// ```
+///
+/// # Safety
+/// As [`super::kernels::TransposeFn`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+unsafe fn avx512_transpose(
+    from: *const f32,
+    from_stride: usize,
+    rows: usize,
+    k: usize,
+    to: *mut f32,
+    to_stride: usize,
+) {
+    // SAFETY: rows that do not exist are read from the last that does; the rest is the caller's.
+    unsafe {
+        let mut row = [from; 16];
+        for (i, row) in row.iter_mut().enumerate() {
+            *row = from.add(i.min(rows - 1) * from_stride);
+        }
+        let mut p = 0;
+        while p + 4 <= k {
+            let gather = |i: usize| {
+                let x = _mm512_castps128_ps512(_mm_loadu_ps(row[i].add(p)));
+                let x = _mm512_insertf32x4::<1>(x, _mm_loadu_ps(row[i + 4].add(p)));
+                let x = _mm512_insertf32x4::<2>(x, _mm_loadu_ps(row[i + 8].add(p)));
+                _mm512_insertf32x4::<3>(x, _mm_loadu_ps(row[i + 12].add(p)))
+            };
+            let (r0, r1, r2, r3) = (gather(0), gather(1), gather(2), gather(3));
+            let (a, b) = (_mm512_unpacklo_ps(r0, r1), _mm512_unpackhi_ps(r0, r1));
+            let (c, d) = (_mm512_unpacklo_ps(r2, r3), _mm512_unpackhi_ps(r2, r3));
+            let to = to.add(p * to_stride);
+            _mm512_storeu_ps(to, _mm512_shuffle_ps::<0x44>(a, c));
+            _mm512_storeu_ps(to.add(to_stride), _mm512_shuffle_ps::<0xee>(a, c));
+            _mm512_storeu_ps(to.add(2 * to_stride), _mm512_shuffle_ps::<0x44>(b, d));
+            _mm512_storeu_ps(to.add(3 * to_stride), _mm512_shuffle_ps::<0xee>(b, d));
+            p += 4;
+        }
+        for p in p..k {
+            for (i, row) in row.iter().enumerate() {
+                *to.add(p * to_stride + i) = *row.add(p);
+            }
+        }
+    }
+}
+
+/// As [`avx512_transpose`], with half as many lanes.
+///
+/// # Safety
+/// As [`super::kernels::TransposeFn`].
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2_transpose(
+    from: *const f32,
+    from_stride: usize,
+    rows: usize,
+    k: usize,
+    to: *mut f32,
+    to_stride: usize,
+) {
+    // SAFETY: rows that do not exist are read from the last that does; the rest is the caller's.
+    unsafe {
+        let mut row = [from; 8];
+        for (i, row) in row.iter_mut().enumerate() {
+            *row = from.add(i.min(rows - 1) * from_stride);
+        }
+        let mut p = 0;
+        while p + 4 <= k {
+            let gather = |i: usize| {
+                let x = _mm256_castps128_ps256(_mm_loadu_ps(row[i].add(p)));
+                _mm256_insertf128_ps::<1>(x, _mm_loadu_ps(row[i + 4].add(p)))
+            };
+            let (r0, r1, r2, r3) = (gather(0), gather(1), gather(2), gather(3));
+            let (a, b) = (_mm256_unpacklo_ps(r0, r1), _mm256_unpackhi_ps(r0, r1));
+            let (c, d) = (_mm256_unpacklo_ps(r2, r3), _mm256_unpackhi_ps(r2, r3));
+            let to = to.add(p * to_stride);
+            _mm256_storeu_ps(to, _mm256_shuffle_ps::<0x44>(a, c));
+            _mm256_storeu_ps(to.add(to_stride), _mm256_shuffle_ps::<0xee>(a, c));
+            _mm256_storeu_ps(to.add(2 * to_stride), _mm256_shuffle_ps::<0x44>(b, d));
+            _mm256_storeu_ps(to.add(3 * to_stride), _mm256_shuffle_ps::<0xee>(b, d));
+            p += 4;
+        }
+        for p in p..k {
+            for (i, row) in row.iter().enumerate() {
+                *to.add(p * to_stride + i) = *row.add(p);
+            }
+        }
+    }
+}
