@@ -5,8 +5,15 @@
 
 pub mod buffer;
 pub mod conv;
+pub mod element;
+pub mod elementwise;
 pub mod flops;
 pub mod gemm;
 pub mod parallel;
+pub mod reduce;
 pub mod reference;
 pub mod simd;
+
+pub use element::Element;
+pub use elementwise::{Binary, Unary};
+pub use simd::Isa;

@@ -2,6 +2,7 @@
 
 mod conv;
 mod gemm;
+pub mod normal;
 
 pub use conv::{conv_forward, conv_input_gradient, conv_weight_gradient};
 pub use gemm::gemm;

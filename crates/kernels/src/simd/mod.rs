@@ -1,5 +1,23 @@
 //! Instruction sets and, for kernels written once for all of them, the vector trait.
+//!
+//! A kernel implements [`Kernel`] with a body generic over [`Vector`]; [`dispatch`] compiles it
+//! once per instruction set and runs the one an [`Isa`] token stands for.
 
+mod dispatch;
+mod double;
 mod isa;
+mod portable;
+mod vector;
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
+pub(crate) use dispatch::dispatch_f32;
+pub use dispatch::{Kernel, dispatch};
+pub(crate) use double::Double;
 pub use isa::{Isa, IsaError, IsaKind};
+pub use vector::{Vector, VectorF32};

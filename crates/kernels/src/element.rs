@@ -1,0 +1,132 @@
+//! The number types kernels exist for.
+
+use std::fmt::{Debug, Display};
+use std::iter::Sum;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+use crate::buffer::Plain;
+use crate::conv::ConvElement;
+use crate::elementwise::{self, Binary, Operand, Unary};
+use crate::simd::{Double, Isa, Kernel, Vector, dispatch_f32};
+
+/// f32, on the vectors of the machine, or f64, one number at a time: the oracle that derivatives
+/// and f32 results are checked against.
+///
+/// The associated functions are the tables of [`elementwise`] by element type; everything else is
+/// a free function generic over `Element`.
+pub trait Element:
+    Plain
+    + ConvElement
+    + PartialOrd
+    + Default
+    + Debug
+    + Display
+    + Sum
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+{
+    /// 0.
+    const ZERO: Self;
+    /// 1.
+    const ONE: Self;
+    /// `"f32"` or `"f64"`.
+    const NAME: &'static str;
+
+    /// The nearest value.
+    fn from_f64(x: f64) -> Self;
+    /// The same value.
+    fn to_f64(self) -> f64;
+    /// Runs `kernel` compiled for `isa`; see [`simd::dispatch`](crate::simd::dispatch()).
+    fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output;
+
+    /// See [`elementwise::unary`].
+    #[track_caller]
+    fn unary(f: Unary, x: &[Self], y: &mut [Self]) {
+        elementwise::unary(f, x, y);
+    }
+
+    /// See [`elementwise::binary`].
+    #[track_caller]
+    fn binary(f: Binary, a: &[Self], b: &[Self], y: &mut [Self]) {
+        elementwise::binary(f, a, b, y);
+    }
+
+    /// See [`elementwise::binary_scalar`].
+    #[track_caller]
+    fn binary_scalar(f: Binary, a: &[Self], b: Self, y: &mut [Self]) {
+        elementwise::binary_scalar(f, a, b, y);
+    }
+
+    /// See [`elementwise::scalar_binary`].
+    #[track_caller]
+    fn scalar_binary(f: Binary, a: Self, b: &[Self], y: &mut [Self]) {
+        elementwise::scalar_binary(f, a, b, y);
+    }
+
+    /// See [`elementwise::binary_broadcast`].
+    #[track_caller]
+    fn binary_broadcast(
+        f: Binary,
+        a: Operand<Self>,
+        b: Operand<Self>,
+        cols: usize,
+        y: &mut [Self],
+    ) {
+        elementwise::binary_broadcast(f, a, b, cols, y);
+    }
+
+    /// See [`elementwise::add_assign`].
+    #[track_caller]
+    fn add_assign(y: &mut [Self], x: &[Self]) {
+        elementwise::add_assign(y, x);
+    }
+}
+
+impl Element for f32 {
+    const ZERO: f32 = 0.0;
+    const ONE: f32 = 1.0;
+    const NAME: &'static str = "f32";
+
+    #[inline(always)]
+    fn from_f64(x: f64) -> f32 {
+        x as f32
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self.into()
+    }
+    #[inline]
+    fn dispatch<K: Kernel<f32>>(isa: Isa, kernel: K) -> K::Output {
+        dispatch_f32(isa, kernel)
+    }
+}
+
+impl Element for f64 {
+    const ZERO: f64 = 0.0;
+    const ONE: f64 = 1.0;
+    const NAME: &'static str = "f64";
+
+    #[inline(always)]
+    fn from_f64(x: f64) -> f64 {
+        x
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self
+    }
+    #[inline]
+    fn dispatch<K: Kernel<f64>>(_: Isa, kernel: K) -> K::Output {
+        kernel.run::<Double>()
+    }
+}
+
+const _: () = {
+    const fn one_lane<V: Vector>() -> usize {
+        V::LANES
+    }
+    // The partial loads and stores of `Double` rely on it.
+    assert!(one_lane::<Double>() == 1);
+};

@@ -1,0 +1,131 @@
+//! Computations with parameters, or that read and write several slices in one pass.
+
+use super::binary::Binary;
+use super::unary::{Sigmoid, Tanh};
+use super::{Lanewise, binary_scalar, lanewise};
+use crate::element::Element;
+use crate::simd::Vector;
+
+/// y += x.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn add_assign<T: Element>(y: &mut [T], x: &[T]) {
+    Binary::Add.run_in_place(y, x);
+}
+
+/// x *= alpha.
+pub fn scale<T: Element>(alpha: T, x: &mut [T]) {
+    #[derive(Clone, Copy)]
+    struct Scale(f64);
+    impl Lanewise<1, 0> for Scale {
+        #[inline(always)]
+        fn apply<V: Vector>(self, [x]: [V; 1], _: [V; 0]) -> [V; 1] {
+            [x * V::constant(self.0)]
+        }
+    }
+    lanewise(Scale(alpha.to_f64()), [x], []);
+}
+
+/// y += alpha x.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn axpy<T: Element>(alpha: T, x: &[T], y: &mut [T]) {
+    #[derive(Clone, Copy)]
+    struct Axpy(f64);
+    impl Lanewise<1, 1> for Axpy {
+        #[inline(always)]
+        fn apply<V: Vector>(self, [y]: [V; 1], [x]: [V; 1]) -> [V; 1] {
+            [x.mul_add(V::constant(self.0), y)]
+        }
+    }
+    lanewise(Axpy(alpha.to_f64()), [y], [x]);
+}
+
+/// y = a b + c.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn mul_add<T: Element>(a: &[T], b: &[T], c: &[T], y: &mut [T]) {
+    #[derive(Clone, Copy)]
+    struct MulAdd;
+    impl Lanewise<1, 3> for MulAdd {
+        #[inline(always)]
+        fn apply<V: Vector>(self, _: [V; 1], [a, b, c]: [V; 3]) -> [V; 1] {
+            [a.mul_add(b, c)]
+        }
+    }
+    lanewise(MulAdd, [y], [a, b, c]);
+}
+
+/// y = x where x > 0, else slope x.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn leaky_relu<T: Element>(slope: T, x: &[T], y: &mut [T]) {
+    binary_scalar(Binary::LeakyRelu, x, slope, y);
+}
+
+/// gx = gy where x > 0, else slope gy: the gradient of [`leaky_relu`], with the derivative
+/// `slope` at 0. For a positive slope, its result may stand in for x.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn leaky_relu_gradient<T: Element>(slope: T, x: &[T], gy: &[T], gx: &mut [T]) {
+    #[derive(Clone, Copy)]
+    struct Gradient(f64);
+    impl Lanewise<1, 2> for Gradient {
+        #[inline(always)]
+        fn apply<V: Vector>(self, _: [V; 1], [x, gy]: [V; 2]) -> [V; 1] {
+            [x.if_gt(V::zero(), gy, gy * V::constant(self.0))]
+        }
+    }
+    lanewise(Gradient(slope.to_f64()), [gx], [x, gy]);
+}
+
+/// y = tanh(a) sigmoid(b): the gated activation of van den Oord et al. 2016, arXiv:1606.05328,
+/// equation 2.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn gate<T: Element>(a: &[T], b: &[T], y: &mut [T]) {
+    #[derive(Clone, Copy)]
+    struct Gate;
+    impl Lanewise<1, 2> for Gate {
+        #[inline(always)]
+        fn apply<V: Vector>(self, _: [V; 1], [a, b]: [V; 2]) -> [V; 1] {
+            [a.apply(Tanh) * b.apply(Sigmoid)]
+        }
+    }
+    lanewise(Gate, [y], [a, b]);
+}
+
+/// The gradients of [`gate`] times gy: ga = gy sigmoid(b) (1 - tanh(a)^2) and
+/// gb = gy tanh(a) sigmoid(b) (1 - sigmoid(b)).
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn gate_gradient<T: Element>(a: &[T], b: &[T], gy: &[T], ga: &mut [T], gb: &mut [T]) {
+    #[derive(Clone, Copy)]
+    struct Gradient;
+    impl Lanewise<2, 3> for Gradient {
+        #[inline(always)]
+        fn apply<V: Vector>(self, _: [V; 2], [a, b, gy]: [V; 3]) -> [V; 2] {
+            let (t, s) = (a.apply(Tanh), b.apply(Sigmoid));
+            let gs = gy * s;
+            [
+                gs * ((V::one() - t) * (V::one() + t)),
+                gs * t * (V::one() - s),
+            ]
+        }
+    }
+    lanewise(Gradient, [ga, gb], [a, b, gy]);
+}

@@ -1,0 +1,87 @@
+//! Kernels that treat every element alike.
+//!
+//! [`Unary`] and [`Binary`] are the tables: a kernel is one file with its vector body, its f64
+//! reference and its error bound, and one name in its table. [`lanewise`] is the loop under all of
+//! them, and under whatever reads and writes several slices in one pass ([`Lanewise`]).
+
+pub mod binary;
+mod broadcast;
+mod combine;
+mod lanewise;
+pub mod unary;
+
+pub use binary::{Binary, BinaryKernel};
+pub use broadcast::{Operand, binary_broadcast, binary_scalar, scalar_binary};
+pub use combine::{
+    add_assign, axpy, gate, gate_gradient, leaky_relu, leaky_relu_gradient, mul_add, scale,
+};
+pub use lanewise::{Lanewise, lanewise};
+pub use unary::{Unary, UnaryKernel};
+
+use crate::element::Element;
+
+/// y\[i\] = f(x\[i\]).
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn unary<T: Element>(f: Unary, x: &[T], y: &mut [T]) {
+    f.run(x, y);
+}
+
+/// x\[i\] = f(x\[i\]).
+pub fn unary_in_place<T: Element>(f: Unary, x: &mut [T]) {
+    f.run_in_place(x);
+}
+
+/// y\[i\] = f(a\[i\], b\[i\]).
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn binary<T: Element>(f: Binary, a: &[T], b: &[T], y: &mut [T]) {
+    f.run(a, b, y);
+}
+
+/// How far an f32 kernel may be from its f64 reference.
+///
+/// With r the reference at the same f32 arguments, |y - r| <= ulps * ulp(max(|r|, scale)), where
+/// ulp(v) is the distance between neighbouring f32 at v. Infinities and NaN are met exactly.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Accuracy {
+    /// The bound in units in the last place; 0.5 is correct rounding.
+    pub ulps: f64,
+    /// Below this size of the result the bound is absolute; zero if it never is.
+    pub scale: f64,
+}
+
+impl Accuracy {
+    /// Correctly rounded.
+    pub const EXACT: Accuracy = Accuracy::ulps(0.5);
+
+    /// A bound relative to the result itself.
+    pub const fn ulps(ulps: f64) -> Accuracy {
+        Accuracy { ulps, scale: 0.0 }
+    }
+
+    /// The error of `y` against `reference` in units of the bound's ulp; infinite where one is
+    /// NaN or infinite and the other is not the same.
+    pub fn error(self, y: f32, reference: f64) -> f64 {
+        let rounded = reference as f32;
+        if y == rounded || (y.is_nan() && rounded.is_nan()) {
+            // Still measured below: within half an ulp.
+            if !rounded.is_finite() {
+                return 0.0;
+            }
+        }
+        // The largest f32 for infinity: an overflow one ulp too early or late is one ulp.
+        let finite = |v: f64| v.clamp(-(2f64.powi(128)), 2f64.powi(128));
+        if y.is_nan() || rounded.is_nan() {
+            return f64::INFINITY;
+        }
+        let (y, reference) = (finite(f64::from(y)), finite(reference));
+        let size = reference.abs().max(self.scale).max(2f64.powi(-126));
+        let exponent = ((size.to_bits() >> 52) as i32 - 1023).min(127);
+        (y - reference).abs() / 2f64.powi(exponent - 23)
+    }
+}
