@@ -173,6 +173,7 @@ pub(crate) fn open(source: &Source, cache: &Cache) -> Result<Dataset, Error> {
                 0 => {
                     let mut known = vec![Source::GLYPHS.to_owned()];
                     known.extend(cache.datasets()?.iter().map(|d| d.name().to_owned()));
+                    known.sort();
                     known.dedup();
                     Err(Error::Unknown {
                         name: name.clone(),

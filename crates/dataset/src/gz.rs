@@ -7,6 +7,9 @@ use flate2::read::MultiGzDecoder;
 use crate::error::Malformed;
 use crate::formats::HEAD;
 
+/// Most bytes that are decompressed, whatever a header announces: a header may lie too.
+const LIMIT: u64 = 1 << 30;
+
 /// Whether these bytes are gzip: magic number and the one method there is.
 pub(crate) fn is_gz(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0x1f, 0x8b, 8])
@@ -32,7 +35,13 @@ pub(crate) fn decompress(
     let mut decoder = MultiGzDecoder::new(compressed);
     let mut bytes = Vec::new();
     read(&mut decoder, HEAD as u64, &mut bytes)?;
-    let limit = bound(&bytes).saturating_add(1);
+    let bound = bound(&bytes);
+    if bound > LIMIT {
+        let expected = format!("at most {LIMIT} bytes in a .gz (unpack larger files first)");
+        let found = format!("a header that announces {bound}");
+        return Err(Malformed::new(0, expected, found));
+    }
+    let limit = bound + 1;
     // The vector grows with what is really there, never with what a header claims.
     read(
         &mut decoder,

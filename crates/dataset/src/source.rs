@@ -13,7 +13,8 @@ pub enum Source {
     Glyphs,
     /// A directory of data files, or one such file.
     Path(PathBuf),
-    /// A dataset that is in the cache already, by its name.
+    /// A dataset that is in the cache already, by its name. Whether its files have changed since
+    /// is not asked.
     Imported(String),
 }
 

@@ -305,8 +305,6 @@ fn broken_gzip_is_described_too() {
 
 #[test]
 fn a_bomb_is_stopped_where_the_header_ends() {
-    // A gigabyte would follow a header that announces 24 bytes; read as a stream, so that the
-    // test need not hold it either: a megabyte of zeros compresses alike.
     let bomb = gz(&[&idx_images(4, 0)[..], &vec![0; 1 << 20]].concat());
     let message = Place::with(&[("train-images-idx3-ubyte.gz", &bomb)]).complaint();
     assert!(
@@ -322,6 +320,19 @@ fn a_bomb_is_stopped_where_the_header_ends() {
         "{} bytes",
         unpacked.len()
     );
+}
+
+#[test]
+fn a_header_that_announces_a_bomb_is_not_believed() {
+    let bomb = gz(&common::idx(
+        &[1 << 20, 1 << 10, 1 << 10],
+        &vec![0; 1 << 20],
+    ));
+    let message = Place::with(&[("train-images-idx3-ubyte.gz", &bomb)]).complaint();
+    assert!(message.ends_with(
+        "byte 0: expected at most 1073741824 bytes in a .gz (unpack larger files first), \
+         found a header that announces 1099511627792"
+    ));
 }
 
 #[test]
@@ -419,7 +430,7 @@ fn names_and_paths() {
     place.open().unwrap();
     assert_eq!(
         known(&missing),
-        "no dataset \"mnsit\": it is neither a path nor one of glyphs, data"
+        "no dataset \"mnsit\": it is neither a path nor one of data, glyphs"
     );
     let named = Dataset::open(&Source::Imported("data".to_owned()), &place.cache()).unwrap();
     assert_eq!(named.split(Split::Train).len(), 10);
