@@ -23,7 +23,7 @@
 
 use super::kernels::Kernels;
 use super::pack;
-use super::tile::Tile;
+use super::tile::{BLOCK, Tile};
 use super::{Activation, Epilogue, Mat};
 use crate::buffer::Buffer;
 use std::cell::Cell;
@@ -33,6 +33,9 @@ use std::ops::Range;
 const KC: usize = 384;
 /// Most columns of b in a block: 384 x 768 f32, 1.2 MB of L2.
 const NC: usize = 768;
+
+/// Up to how many blocks of rows are too few to pack b for.
+const FEW_BLOCKS: usize = 2;
 
 /// The right-hand operand as the loops see it.
 #[derive(Clone, Copy)]
@@ -119,13 +122,22 @@ fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     result
 }
 
-/// How a block of b is reached: panel q begins at `start + q * panel`.
+/// A block of b as the microkernel reads it: panel q begins at `start + q * panel`.
+#[derive(Clone, Copy)]
 struct Panels {
     start: *const f32,
     panel: usize,
     row_stride: usize,
-    /// No row may be read beyond its columns.
-    exact: bool,
+    /// Where the last panel is instead, in rows of NR, if it is ragged and was copied.
+    ragged: Option<*const f32>,
+}
+
+/// One step of the two outer loops: a block of b and what goes with it.
+struct Step<'a> {
+    x: &'a Product<'a>,
+    cols: Range<usize>,
+    ks: Range<usize>,
+    b: Panels,
 }
 
 /// Computes the rectangle `rows` x `cols` of c.
@@ -134,124 +146,185 @@ struct Panels {
 /// The rectangle lies inside c, `cols.start` is a multiple of NR, and no other thread touches the
 /// rectangle meanwhile.
 pub(super) unsafe fn run(x: &Product, rows: Range<usize>, cols: Range<usize>) {
-    let kernels = x.kernels;
-    let (mr, nr, k) = (kernels.mr(), kernels.nr(), x.a.cols);
-    let few_rows = rows.len() <= 2 * mr;
-    let leave_b = match x.b {
-        Rhs::Packed(..) => true,
-        Rhs::Plain(b) => b.col_stride == 1 && few_rows,
+    let (mr, nr, k) = (x.kernels.mr(), x.kernels.nr(), x.a.cols);
+    let kc = k_blocks(k).next().map_or(0, |ks| ks.len());
+    let nc = NC.min(cols.len()).next_multiple_of(nr);
+    let few_rows = rows.len() <= FEW_BLOCKS * mr;
+    let leave_a = (x.a.col_stride == 1 && nc / nr < 4) || (x.a.row_stride == 1 && nc / nr < 3);
+    // One vector of room for what spills over, rounded up so that panels of b are aligned.
+    let room = |len: usize| (len + x.kernels.lanes).next_multiple_of(16);
+    let a_len = if leave_a { 0 } else { room(mr * kc) };
+    let b_len = match x.b {
+        Rhs::Packed(..) => 0,
+        Rhs::Plain(b) if few_rows && b.col_stride == 1 => {
+            if cols.len().is_multiple_of(nr) {
+                0
+            } else {
+                room(kc * nr)
+            }
+        }
+        Rhs::Plain(_) => room(kc * nc),
     };
-    let (kc, nc) = (k.min(KC + 4), NC.min(cols.len()).next_multiple_of(nr));
-    let panels = nc / nr;
-    let leave_a = (x.a.col_stride == 1 && panels < 4) || (x.a.row_stride == 1 && panels < 3);
-    // Rounded up, so that panels of b begin at cache lines.
-    let a_len = if leave_a {
-        0
-    } else {
-        (mr * kc + kernels.lanes).next_multiple_of(16)
-    };
-    let b_len = if leave_b { 0 } else { kc * nc + kernels.lanes };
     with_scratch(a_len + b_len, |scratch| {
         let (a_room, b_room) = scratch.split_at_mut(a_len);
-        for jc in (cols.start..cols.end).step_by(nc) {
+        for jc in cols.clone().step_by(nc) {
             let jc = jc..(jc + nc).min(cols.end);
             for ks in k_blocks(k) {
-                let b = match x.b {
-                    Rhs::Packed(data, k, n) => Panels {
-                        start: data[ks.start * n.next_multiple_of(nr) + jc.start * ks.len()..]
-                            .as_ptr(),
-                        panel: ks.len() * nr,
-                        row_stride: nr,
-                        exact: k == 0,
-                    },
-                    Rhs::Plain(b) if leave_b => Panels {
-                        start: b.data[(ks.start * b.row_stride + jc.start).min(b.data.len())..]
-                            .as_ptr(),
-                        panel: nr,
-                        row_stride: b.row_stride,
-                        exact: true,
-                    },
-                    Rhs::Plain(b) => {
-                        for (q, col) in jc.clone().step_by(nr).enumerate() {
-                            let to = &mut b_room[q * ks.len() * nr..];
-                            let cols = (col, nr.min(jc.end - col));
-                            pack::panel(kernels, b, (ks.start, ks.len()), cols, to, nr);
-                        }
-                        Panels {
-                            start: b_room.as_ptr(),
-                            panel: ks.len() * nr,
-                            row_stride: nr,
-                            exact: false,
-                        }
-                    }
+                let step = Step {
+                    x,
+                    cols: jc.clone(),
+                    b: panels(x, &jc, &ks, few_rows, b_room),
+                    ks,
                 };
-                let last = ks.end == k;
-                let tile = Tile {
-                    k: ks.len(),
-                    a: std::ptr::null(),
-                    a_row_stride: x.a.row_stride,
-                    a_col_stride: x.a.col_stride,
-                    b: std::ptr::null(),
-                    b_row_stride: b.row_stride,
-                    c: std::ptr::null_mut(),
-                    c_row_stride: x.c_row_stride,
-                    last: 0,
-                    accumulate: x.accumulate || ks.start > 0,
-                    bias: std::ptr::null(),
-                    activation: if last {
-                        x.epilogue.activation
-                    } else {
-                        Activation::Identity
-                    },
-                };
-                let bias = x.epilogue.bias.filter(|_| last);
-                let step = |i: Range<usize>, q: usize, a: *const f32, packed: bool| {
-                    let col = jc.start + q * nr;
-                    let width = nr.min(jc.end - col);
-                    let mut tile = tile;
-                    tile.a = a;
-                    if packed {
-                        (tile.a_row_stride, tile.a_col_stride) = (1, i.len());
-                    }
-                    tile.b = b.start.wrapping_add(q * b.panel);
-                    tile.c = x.c.wrapping_add(i.start * x.c_row_stride + col);
-                    tile.last = width - (width - 1) / kernels.lanes * kernels.lanes;
-                    if let Some(bias) = bias {
-                        tile.bias = bias[col..].as_ptr();
-                    }
-                    let a_rows = !packed && x.a.row_stride != 1;
-                    let run = kernels.tile(i.len(), width, a_rows, b.exact);
-                    // SAFETY: `Kernels` exist only where their instruction set does. The tile is
-                    // part of the rectangle; its operands are parts of a and b, or were packed.
-                    unsafe { run(&tile) }
-                };
-                let a_at = |row: usize| {
-                    let at = row * x.a.row_stride + ks.start * x.a.col_stride;
-                    x.a.data.as_ptr().wrapping_add(at)
-                };
-                let count = jc.len().div_ceil(nr);
-                if leave_a && few_rows {
-                    for q in 0..count {
-                        for i in cut(rows.clone(), mr) {
-                            step(i.clone(), q, a_at(i.start), false);
-                        }
-                    }
-                } else {
-                    for i in cut(rows.clone(), mr) {
-                        let a = if leave_a {
-                            a_at(i.start)
-                        } else {
-                            let columns = (i.start, i.len());
-                            let ks = (ks.start, ks.len());
-                            pack::panel(kernels, x.a.t(), ks, columns, a_room, i.len());
-                            a_room.as_ptr()
-                        };
-                        for q in 0..count {
-                            step(i.clone(), q, a, !leave_a);
-                        }
-                    }
-                }
+                // SAFETY: the caller's promise about the rectangle.
+                unsafe { step.run(&rows, (!leave_a).then_some(&mut *a_room), few_rows) }
             }
         }
     });
+}
+
+/// Makes a block of b readable for the microkernel, by packing it if need be.
+fn panels(
+    x: &Product,
+    cols: &Range<usize>,
+    ks: &Range<usize>,
+    few_rows: bool,
+    room: &mut [f32],
+) -> Panels {
+    let nr = x.kernels.nr();
+    let pack = |b: Mat<f32>, col: usize, to: &mut [f32]| {
+        let width = nr.min(cols.end - col);
+        pack::panel(x.kernels, b, (ks.start, ks.len()), (col, width), to, nr);
+    };
+    let packed = |start: &[f32]| Panels {
+        start: start.as_ptr(),
+        panel: ks.len() * nr,
+        row_stride: nr,
+        ragged: None,
+    };
+    match x.b {
+        Rhs::Packed(data, _, n) => {
+            packed(&data[ks.start * n.next_multiple_of(nr) + cols.start * ks.len()..])
+        }
+        Rhs::Plain(b) if few_rows && b.col_stride == 1 => {
+            let ragged = cols.len() % nr;
+            if ragged > 0 {
+                pack(b, cols.end - ragged, room);
+            }
+            let at = ks.start * b.row_stride + cols.start;
+            Panels {
+                start: b.data.as_ptr().wrapping_add(at),
+                panel: nr,
+                row_stride: b.row_stride,
+                ragged: (ragged > 0).then_some(room.as_ptr()),
+            }
+        }
+        Rhs::Plain(b) => {
+            for (q, col) in cols.clone().step_by(nr).enumerate() {
+                pack(b, col, &mut room[q * ks.len() * nr..]);
+            }
+            packed(room)
+        }
+    }
+}
+
+impl Step<'_> {
+    /// The two inner loops, over blocks of rows and panels of b.
+    ///
+    /// # Safety
+    /// The rows of the step's columns lie inside c and belong to this thread.
+    unsafe fn run(&self, rows: &Range<usize>, a_room: Option<&mut [f32]>, few_rows: bool) {
+        let (x, mr) = (self.x, self.x.kernels.mr());
+        let panels = self.cols.len().div_ceil(x.kernels.nr());
+        if let Some(a_room) = a_room {
+            for i in cut(rows.clone(), mr) {
+                let ks = (self.ks.start, self.ks.len());
+                pack::panel(x.kernels, x.a.t(), ks, (i.start, i.len()), a_room, i.len());
+                let a = (a_room.as_ptr(), 1, i.len());
+                for q in 0..panels {
+                    // SAFETY: the caller's promise; a panel of a was packed for these rows.
+                    unsafe { self.tile(&i, q, a) }
+                }
+            }
+        } else if few_rows {
+            for q in 0..panels {
+                for i in cut(rows.clone(), mr) {
+                    // SAFETY: the caller's promise; a is read where it lies.
+                    unsafe { self.tile(&i, q, self.plain_a(i.start)) }
+                }
+            }
+        } else {
+            for i in cut(rows.clone(), mr) {
+                for q in 0..panels {
+                    // SAFETY: the caller's promise; a is read where it lies.
+                    unsafe { self.tile(&i, q, self.plain_a(i.start)) }
+                }
+            }
+        }
+    }
+
+    /// Rows of a from `row` on, where they lie: the first element and the two strides.
+    fn plain_a(&self, row: usize) -> (*const f32, usize, usize) {
+        let a = self.x.a;
+        let at = row * a.row_stride + self.ks.start * a.col_stride;
+        (a.data.as_ptr().wrapping_add(at), a.row_stride, a.col_stride)
+    }
+
+    /// One tile: rows `i` by panel `q`, with a given by its first element and strides.
+    ///
+    /// # Safety
+    /// The tile lies inside c and belongs to this thread; `a` has rows `i` and the step's k, and
+    /// one of its strides is 1.
+    #[inline]
+    unsafe fn tile(&self, i: &Range<usize>, q: usize, a: (*const f32, usize, usize)) {
+        let Step { x, cols, ks, b } = self;
+        let (nr, lanes) = (x.kernels.nr(), x.kernels.lanes);
+        let col = cols.start + q * nr;
+        let width = nr.min(cols.end - col);
+        let (b_start, b_row_stride) = match b.ragged {
+            Some(ragged) if width < nr => (ragged, nr),
+            _ => (b.start.wrapping_add(q * b.panel), b.row_stride),
+        };
+        // The first panel's tile has the rows of the next block brought in.
+        let (ahead, ahead_step, ahead_jump) = if q == 0 {
+            let (next, row, col) = self.plain_a(i.end);
+            if row == 1 {
+                (next, col, BLOCK * col)
+            } else {
+                (next, row, BLOCK * col)
+            }
+        } else {
+            (a.0, 0, 0)
+        };
+        let last = ks.end == x.a.cols;
+        let tile = Tile {
+            k: ks.len(),
+            a: a.0,
+            a_row_stride: a.1,
+            a_col_stride: a.2,
+            b: b_start,
+            b_row_stride,
+            c: x.c.wrapping_add(i.start * x.c_row_stride + col),
+            c_row_stride: x.c_row_stride,
+            last: width - (width - 1) / lanes * lanes,
+            accumulate: x.accumulate || ks.start > 0,
+            ahead,
+            ahead_step,
+            ahead_jump,
+            bias: match x.epilogue.bias {
+                Some(bias) if last => bias[col..].as_ptr(),
+                _ => std::ptr::null(),
+            },
+            activation: if last {
+                x.epilogue.activation
+            } else {
+                Activation::Identity
+            },
+        };
+        let run = x.kernels.tile(i.len(), width, a.1 != 1);
+        // SAFETY: `Kernels` exist only where their instruction set does. The tile is part of the
+        // rectangle; its operands are parts of a and b with whole vectors in every row, for a
+        // ragged panel of b is always a copy.
+        unsafe { run(&tile) }
+    }
 }

@@ -25,7 +25,7 @@ pub(super) struct Kernels {
     /// How many f32 a vector holds.
     pub(super) lanes: usize,
     /// Microkernels by [vectors - 1][rows - 1][form].
-    pub(super) tiles: &'static [&'static [[TileFn; 4]]],
+    pub(super) tiles: &'static [&'static [[TileFn; 2]]],
     pub(super) transpose: TransposeFn,
     pub(super) copy: CopyFn,
 }
@@ -53,11 +53,9 @@ impl Kernels {
     }
 
     /// The microkernel for a tile of `rows` x `cols`. `a_rows`: rows of a are contiguous, else
-    /// its columns are. `b_exact`: no row of b may be read beyond `cols`.
+    /// its columns are.
     #[inline]
-    pub(super) fn tile(&self, rows: usize, cols: usize, a_rows: bool, b_exact: bool) -> TileFn {
-        let vectors = cols.div_ceil(self.lanes);
-        let ragged = b_exact && !cols.is_multiple_of(self.lanes);
-        self.tiles[vectors - 1][rows - 1][2 * usize::from(a_rows) + usize::from(ragged)]
+    pub(super) fn tile(&self, rows: usize, cols: usize, a_rows: bool) -> TileFn {
+        self.tiles[cols.div_ceil(self.lanes) - 1][rows - 1][usize::from(a_rows)]
     }
 }

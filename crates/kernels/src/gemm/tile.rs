@@ -40,6 +40,11 @@ pub(super) struct Tile {
     pub last: usize,
     /// Whether c is added to.
     pub accumulate: bool,
+    /// What the next block of rows of a will read: element (16 p + q) of the prefetched sequence
+    /// is at `ahead + p * ahead_jump + q * ahead_step`.
+    pub ahead: *const f32,
+    pub ahead_step: usize,
+    pub ahead_jump: usize,
     /// One number a column, or null.
     pub bias: *const f32,
     pub activation: Activation,
@@ -50,8 +55,7 @@ pub(super) struct Tile {
 /// # Safety
 /// The machine has the instruction set the function was made for. `a`, `b`, `c` and `bias` (if
 /// not null) are valid for every element of the tile: MR x k, k x columns, MR x columns and
-/// columns, c for writing and overlapping none of the others. An instance for packed b reads
-/// the full width of the last vector of b.
+/// columns, c for writing and overlapping none of the others; whole vectors of b are read.
 pub(super) type TileFn = unsafe fn(&Tile);
 
 /// The few vector operations a tile needs.
@@ -77,23 +81,44 @@ pub(super) trait Lanes: Copy + Add<Output = Self> {
     fn prefetch(x: *const f32);
 }
 
+/// Steps of k between two advances of the prefetch by a whole column block.
+pub(super) const BLOCK: usize = 16;
+/// How many rows of b ahead of use are brought into L1.
+const B_AHEAD: usize = 16;
+
+/// Its argument, as a value the optimiser knows nothing about.
+macro_rules! opaque {
+    ($x:expr) => {{
+        let mut x = $x;
+        // No instruction is emitted; the register is left as it was.
+        std::arch::asm!("/* {0} */", inout(reg) x, options(pure, nomem, nostack, preserves_flags));
+        x
+    }};
+}
+
+/// The body once for each constant I below N <= 14. Straight-line code, since loops are unrolled
+/// only if the optimiser finds them small enough, and an array that is not stays in memory.
+macro_rules! unroll {
+    ($I:ident < $N:expr => $body:block) => {
+        unroll!(@ $I $N, $body; 0 1 2 3 4 5 6 7 8 9 10 11 12 13)
+    };
+    (@ $I:ident $N:expr, $body:block; $($i:literal)*) => {
+        $({
+            const $I: usize = $i;
+            if $I < $N $body
+        })*
+    };
+}
+
 /// The microkernel. `ROWS`: rows of a are contiguous (its column stride is 1), else its columns
-/// (its row stride is 1). `RAGGED`: the last vector of b may only be read up to `last`.
+/// (its row stride is 1).
 ///
 /// # Safety
 /// As [`TileFn`], and inlined into a function with the instruction set of `V`.
 // Loops over constant indices are what unrolls into registers for certain.
 #[allow(clippy::needless_range_loop)]
 #[inline(always)]
-pub(super) unsafe fn tile<
-    V: Lanes,
-    const MR: usize,
-    const NV: usize,
-    const ROWS: bool,
-    const RAGGED: bool,
->(
-    t: &Tile,
-) {
+pub(super) unsafe fn tile<V: Lanes, const MR: usize, const NV: usize, const ROWS: bool>(t: &Tile) {
     let row = if ROWS { t.a_row_stride } else { 1 };
     let col = if ROWS { 1 } else { t.a_col_stride };
     // SAFETY: the caller vouches for every element; pointers past the tile are never read.
@@ -104,24 +129,56 @@ pub(super) unsafe fn tile<
             }
         }
         let mut acc = [[V::splat(0.0); NV]; MR];
-        let (mut a, mut b) = (t.a, t.b);
-        for _ in 0..t.k {
-            let mut x = [V::splat(0.0); NV];
-            for j in 0..NV {
-                x[j] = if RAGGED && j + 1 == NV {
-                    V::load_first(b.add(j * V::LANES), t.last)
-                } else {
-                    V::load(b.add(j * V::LANES))
-                };
-            }
-            for i in 0..MR {
-                let y = V::splat(*a.add(i * row));
+        // Rows of a by fives: base + {0, 1, 2, 4} stride and base + 3 stride are addressing modes,
+        // so 14 rows take 3 pointers and no arithmetic. What is not hidden from the compiler it
+        // turns into 14 pointers, or 14 additions.
+        let stride: usize = opaque!(row * size_of::<f32>());
+        let stride3: usize = opaque!(3 * row * size_of::<f32>());
+        let mut a = [t.a; 3];
+        for g in 0..3 {
+            a[g] = t.a.wrapping_add(5 * g * row);
+        }
+        let mut b = t.b;
+        macro_rules! step {
+            () => {
+                let mut x = [V::splat(0.0); NV];
                 for j in 0..NV {
-                    acc[i][j] = y.mul_add(x[j], acc[i][j]);
+                    x[j] = V::load(b.add(j * V::LANES));
                 }
+                unroll!(I < MR => {
+                    let at = if ROWS {
+                        a[I / 5].byte_add(if I % 5 == 3 { stride3 } else { I % 5 * stride })
+                    } else {
+                        a[0].add(I)
+                    };
+                    let y = V::splat(*at);
+                    for j in 0..NV {
+                        acc[I][j] = y.mul_add(x[j], acc[I][j]);
+                    }
+                });
+                for g in 0..3 {
+                    if g == 0 || ROWS && 5 * g < MR {
+                        a[g] = opaque!(a[g].wrapping_add(col));
+                    }
+                }
+                b = b.wrapping_add(t.b_row_stride);
+            };
+        }
+        let mut ahead = t.ahead;
+        for _ in 0..t.k / BLOCK {
+            let mut line = ahead;
+            for _ in 0..BLOCK {
+                V::prefetch(line);
+                line = line.wrapping_add(t.ahead_step);
+                for j in 0..NV {
+                    V::prefetch(b.wrapping_add(B_AHEAD * t.b_row_stride + j * V::LANES));
+                }
+                step!();
             }
-            a = a.wrapping_add(col);
-            b = b.wrapping_add(t.b_row_stride);
+            ahead = ahead.wrapping_add(t.ahead_jump);
+        }
+        for _ in 0..t.k % BLOCK {
+            step!();
         }
         if t.accumulate {
             for i in 0..MR {

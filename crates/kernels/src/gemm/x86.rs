@@ -129,11 +129,9 @@ macro_rules! instances {
         }
 
         #[target_feature(enable = $features)]
-        unsafe fn $name<const MR: usize, const NV: usize, const ROWS: bool, const RAGGED: bool>(
-            t: &Tile,
-        ) {
+        unsafe fn $name<const MR: usize, const NV: usize, const ROWS: bool>(t: &Tile) {
             // SAFETY: this function has the instruction set; the rest is the caller's duty.
-            unsafe { tile::<$V, MR, NV, ROWS, RAGGED>(t) }
+            unsafe { tile::<$V, MR, NV, ROWS>(t) }
         }
     };
 }
@@ -145,22 +143,20 @@ instances!(
 );
 instances!(avx2_tile, avx2_copy, Ymm, "avx2,fma");
 
-/// Instances by [vectors - 1][rows - 1][4 forms: see `Kernels::tile`].
+/// Instances by [vectors - 1][rows - 1][whether rows of a are contiguous].
 macro_rules! table {
     ($name:ident $nv:literal: $($mr:literal)*) => {
         &[$([
-            $name::<$mr, $nv, false, false>,
-            $name::<$mr, $nv, false, true>,
-            $name::<$mr, $nv, true, false>,
-            $name::<$mr, $nv, true, true>,
+            $name::<$mr, $nv, false>,
+            $name::<$mr, $nv, true>,
         ]),*]
     };
 }
-static AVX512_TILES: [&[[TileFn; 4]]; 2] = [
+static AVX512_TILES: [&[[TileFn; 2]]; 2] = [
     table!(avx512_tile 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
     table!(avx512_tile 2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
 ];
-static AVX2_TILES: [&[[TileFn; 4]]; 2] = [
+static AVX2_TILES: [&[[TileFn; 2]]; 2] = [
     table!(avx2_tile 1: 1 2 3 4 5 6),
     table!(avx2_tile 2: 1 2 3 4 5 6),
 ];
