@@ -1,1 +1,22 @@
+#![forbid(unsafe_code)]
 //! Reverse-mode autodiff on a tape: tensors, variables, higher derivatives.
+//!
+//! [`Tensor`] is an immutable block of numbers, [`Tape`] a list of what was computed, [`Var`] a
+//! value with its place on that list. Every derivative rule is itself written in variables, so
+//! derivatives can be differentiated again.
+
+pub mod check;
+mod op;
+pub mod ops;
+mod recycle;
+mod shape;
+mod tape;
+mod tensor;
+mod var;
+
+pub use kernels::{self, Element};
+pub use op::{Op, Saves, Vjp};
+pub use shape::{MAX_RANK, Shape};
+pub use tape::Tape;
+pub use tensor::Tensor;
+pub use var::Var;

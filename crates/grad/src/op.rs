@@ -1,0 +1,214 @@
+//! What an operation is: a forward rule on tensors and a backward rule written in variables.
+
+use crate::tape::{Nodes, Part, Slots};
+use crate::{Shape, Tensor, Var};
+use kernels::Element;
+use std::rc::Rc;
+
+/// Which tensors a backward rule wants to see again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saves {
+    /// Bit i: the value of input i.
+    pub inputs: u32,
+    /// The value of the output.
+    pub output: bool,
+}
+
+impl Saves {
+    /// Shapes alone are enough.
+    pub const NOTHING: Saves = Saves {
+        inputs: 0,
+        output: false,
+    };
+    /// Every input.
+    pub const INPUTS: Saves = Saves {
+        inputs: u32::MAX,
+        output: false,
+    };
+    /// The output.
+    pub const OUTPUT: Saves = Saves {
+        inputs: 0,
+        output: true,
+    };
+
+    /// Input `i` alone.
+    pub const fn input(i: usize) -> Saves {
+        Saves {
+            inputs: 1 << i,
+            output: false,
+        }
+    }
+}
+
+/// A differentiable operation with one output.
+///
+/// Anyone may write one: implement this and call [`Var::apply`].
+///
+/// ```
+/// use grad::{Op, Saves, Tape, Tensor, Var, Vjp};
+///
+/// /// y = x^3.
+/// struct Cube;
+/// impl Op<f64> for Cube {
+///     fn name(&self) -> &'static str { "cube" }
+///     fn saves(&self) -> Saves { Saves::input(0) }
+///     fn forward(&self, x: &[&Tensor<f64>]) -> Tensor<f64> { x[0].map(|x| x * x * x) }
+///     fn vjp(&self, at: &Vjp<f64>, g: Var<f64>) {
+///         let x = at.input(0);
+///         at.give(0, || &g * &(&x * &x) * 3.0);
+///     }
+/// }
+///
+/// let tape = Tape::new();
+/// let x = tape.var(Tensor::scalar(2.0));
+/// let y = Var::apply(Cube, &[&x]);
+/// let dy = &tape.gradients_recorded(&y, &[&x])[0];
+/// assert_eq!(dy.item(), 12.0);
+/// assert_eq!(tape.gradients(dy, &[&x])[0].item(), 12.0); // 6 x
+/// ```
+pub trait Op<T: Element>: 'static {
+    /// The name that error messages show.
+    fn name(&self) -> &'static str;
+
+    /// What to keep for [`vjp`](Self::vjp).
+    fn saves(&self) -> Saves;
+
+    /// The output for these inputs.
+    ///
+    /// # Panics
+    /// If it refuses their shapes; the message names the operation and shows the shapes.
+    #[track_caller]
+    fn forward(&self, inputs: &[&Tensor<T>]) -> Tensor<T>;
+
+    /// Given g = d loss / d output, gives d loss / d input for every input that needs it. Written
+    /// in variables: when the backward pass is recorded, this is what is differentiated again.
+    fn vjp(&self, at: &Vjp<'_, T>, g: Var<T>);
+
+    /// Whether [`vjp`](Self::vjp) leaves the tape on the way (a fused backward kernel), so that
+    /// asking for a second derivative must fail.
+    fn first_order_only(&self) -> bool {
+        false
+    }
+}
+
+/// What a backward rule sees of its operation, and where it gives its results.
+pub struct Vjp<'a, T: Element> {
+    op: &'a dyn Op<T>,
+    nodes: &'a Rc<Nodes<T>>,
+    id: u32,
+    /// Whether the backward pass is recorded.
+    record: bool,
+    parts: &'a [Part],
+    slots: &'a Slots<T>,
+}
+
+impl<'a, T: Element> Vjp<'a, T> {
+    pub(crate) fn new(
+        op: &'a dyn Op<T>,
+        nodes: &'a Rc<Nodes<T>>,
+        id: u32,
+        record: bool,
+        parts: &'a [Part],
+        slots: &'a Slots<T>,
+    ) -> Self {
+        Vjp {
+            op,
+            nodes,
+            id,
+            record,
+            parts,
+            slots,
+        }
+    }
+
+    /// The node of input `i`, if anyone wants its gradient.
+    #[track_caller]
+    fn target(&self, i: usize) -> Option<usize> {
+        let id = self.nodes.parent(self.id, i, |parent| parent.id)? as usize;
+        (self.parts[id] != Part::None).then_some(id)
+    }
+
+    /// Whether anyone wants the gradient of input `i`.
+    #[track_caller]
+    pub fn needs(&self, i: usize) -> bool {
+        self.target(i).is_some()
+    }
+
+    /// Gives the gradient of input `i`; `gradient` runs only if someone wants it.
+    ///
+    /// # Panics
+    /// If the gradient has not the input's shape.
+    #[track_caller]
+    pub fn give(&self, i: usize, gradient: impl FnOnce() -> Var<T>) {
+        let Some(id) = self.target(i) else { return };
+        let gradient = gradient();
+        assert_eq!(
+            *gradient.shape(),
+            self.input_shape(i),
+            "vjp of {}: the gradient of input {i} must have its shape",
+            self.op.name()
+        );
+        // Not under one borrow: a recorded sum appends to the tape and may panic.
+        let sum = self.slots.borrow_mut()[id].take();
+        let sum = match sum {
+            None => gradient,
+            Some(sum) => sum.accumulate(gradient),
+        };
+        self.slots.borrow_mut()[id] = Some(sum);
+    }
+
+    /// How many inputs there are.
+    pub fn inputs(&self) -> usize {
+        self.nodes.parents(self.id)
+    }
+
+    /// The value of input `i`.
+    ///
+    /// # Panics
+    /// If [`Op::saves`] did not ask for it.
+    #[track_caller]
+    pub fn input(&self, i: usize) -> Var<T> {
+        let (value, id) =
+            (self.nodes).parent(self.id, i, |parent| (parent.saved.clone(), parent.id));
+        let Some(value) = value else {
+            panic!(
+                "vjp of {}: input {i} was not saved; ask for it in `saves`",
+                self.op.name()
+            )
+        };
+        match id {
+            Some(id) if self.record => Var::on_tape(value, self.nodes.clone(), id),
+            _ => Var::constant(value),
+        }
+    }
+
+    /// The value of the output.
+    ///
+    /// # Panics
+    /// If [`Op::saves`] did not ask for it.
+    #[track_caller]
+    pub fn output(&self) -> Var<T> {
+        let Some(value) = self.nodes.output(self.id) else {
+            panic!(
+                "vjp of {}: the output was not saved; ask for it in `saves`",
+                self.op.name()
+            )
+        };
+        if self.record {
+            Var::on_tape(value, self.nodes.clone(), self.id)
+        } else {
+            Var::constant(value)
+        }
+    }
+
+    /// The shape of input `i`.
+    #[track_caller]
+    pub fn input_shape(&self, i: usize) -> Shape {
+        self.nodes.parent(self.id, i, |parent| parent.shape)
+    }
+
+    /// The shape of the output.
+    pub fn output_shape(&self) -> Shape {
+        self.nodes.shape(self.id)
+    }
+}

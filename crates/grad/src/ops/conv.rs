@@ -1,0 +1,266 @@
+//! The convolution family: forward, input gradient (a transposed convolution) and weight
+//! gradient. Each is linear in both operands, and each one's derivatives are the other two.
+
+use super::Entry;
+use super::linear::{assert_differentiable, saves_for, through};
+use super::sample::{sample, uniform};
+use crate::{Element, Op, Saves, Shape, Tensor, Var, Vjp};
+#[cfg(doc)]
+use kernels::conv::Taps;
+use kernels::conv::{self, Conv2d};
+use kernels::gemm::{Activation, Epilogue};
+
+/// A convolution with stride, dilation, uneven padding and a masked tap.
+fn strided() -> Conv2d {
+    let padding = conv::Padding {
+        top: 1,
+        bottom: 0,
+        left: 2,
+        right: 1,
+    };
+    Conv2d::new([2, 4, 5, 2], 3, [2, 3])
+        .with_stride([2, 1])
+        .with_dilation([1, 2])
+        .with_padding(padding)
+        .with_taps(conv::Taps::from_fn(2, 3, |r, c| (r, c) != (1, 1)))
+}
+
+fn plain() -> Conv2d {
+    Conv2d::new([1, 4, 4, 2], 2, [3, 3]).with_padding(conv::Padding::same(3))
+}
+
+pub(super) const CONV2D: Entry = Entry {
+    name: "conv2d",
+    formula: "act(x * w + b), NHWC, w [kh, kw, in, out]",
+    samples: || {
+        vec![
+            sample!(
+                "same padding",
+                [
+                    uniform(x_shape(&plain()), -1.0, 1.0),
+                    uniform(w_shape(&plain()), -1.0, 1.0)
+                ],
+                |x| x[0].conv2d(&x[1], plain())
+            ),
+            sample!(
+                "stride, dilation, a masked tap",
+                [
+                    uniform(x_shape(&strided()), -1.0, 1.0),
+                    uniform(w_shape(&strided()), -1.0, 1.0)
+                ],
+                |x| x[0].conv2d(&x[1], strided())
+            ),
+            sample!(
+                "bias and leaky relu",
+                [
+                    uniform(x_shape(&plain()), -1.0, 1.0),
+                    uniform(w_shape(&plain()), -1.0, 1.0),
+                    uniform([2], -1.0, 1.0)
+                ],
+                |x| x[0].conv2d_bias(&x[1], &x[2], Activation::LeakyRelu(0.2), plain())
+            ),
+        ]
+    },
+};
+
+pub(super) const CONV2D_INPUT_GRADIENT: Entry = Entry {
+    name: "conv2d_input_gradient",
+    formula: "gy transposed-convolved with w: the adjoint of conv2d in x",
+    samples: || {
+        vec![sample!(
+            "stride, dilation, a masked tap",
+            [
+                uniform(y_shape(&strided()), -1.0, 1.0),
+                uniform(w_shape(&strided()), -1.0, 1.0)
+            ],
+            |x| x[0].conv2d_input_gradient(&x[1], strided())
+        )]
+    },
+};
+
+pub(super) const CONV2D_WEIGHT_GRADIENT: Entry = Entry {
+    name: "conv2d_weight_gradient",
+    formula: "x correlated with gy: the adjoint of conv2d in w",
+    samples: || {
+        vec![sample!(
+            "stride, dilation, a masked tap",
+            [
+                uniform(x_shape(&strided()), -1.0, 1.0),
+                uniform(y_shape(&strided()), -1.0, 1.0)
+            ],
+            |x| x[0].conv2d_weight_gradient(&x[1], strided())
+        )]
+    },
+};
+
+fn x_shape(g: &Conv2d) -> Shape {
+    Shape::new(&[g.batch, g.in_height, g.in_width, g.in_channels])
+}
+
+fn w_shape(g: &Conv2d) -> Shape {
+    Shape::new(&[g.kernel[0], g.kernel[1], g.in_channels, g.out_channels])
+}
+
+fn y_shape(g: &Conv2d) -> Shape {
+    Shape::new(&[g.batch, g.out_height(), g.out_width(), g.out_channels])
+}
+
+#[track_caller]
+fn assert_shape<T: Element>(op: &str, what: &str, x: &Tensor<T>, expected: Shape) {
+    assert!(
+        *x.shape() == expected,
+        "{op}: expected {what} of shape {expected}, found {}",
+        x.shape()
+    );
+}
+
+/// Inputs x, w and, if there are three, b.
+struct Forward {
+    geometry: Conv2d,
+    activation: Activation,
+}
+
+impl<T: Element> Op<T> for Forward {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+    fn saves(&self) -> Saves {
+        saves_for(self.activation)
+    }
+    #[track_caller]
+    fn forward(&self, inputs: &[&Tensor<T>]) -> Tensor<T> {
+        let (x, w, b) = (inputs[0], inputs[1], inputs.get(2));
+        let g = &self.geometry;
+        assert_shape("conv2d", "x", x, x_shape(g));
+        assert_shape("conv2d", "w", w, w_shape(g));
+        if let Some(b) = b {
+            assert_shape("conv2d", "a bias", b, Shape::new(&[g.out_channels]));
+        }
+        Tensor::build(y_shape(g), |y| {
+            let epilogue = Epilogue {
+                bias: b.map(|b| b.data()),
+                activation: self.activation,
+            };
+            conv::forward(g, x.data(), w.data(), y, epilogue);
+        })
+    }
+    fn vjp(&self, at: &Vjp<'_, T>, gy: Var<T>) {
+        let gy = through(self.activation, at, gy);
+        at.give(0, || gy.conv2d_input_gradient(&at.input(1), self.geometry));
+        at.give(1, || at.input(0).conv2d_weight_gradient(&gy, self.geometry));
+        if at.inputs() == 3 {
+            at.give(2, || gy.sum_to(at.input_shape(2)));
+        }
+    }
+}
+
+/// Inputs gy, w.
+struct InputGradient(Conv2d);
+
+impl<T: Element> Op<T> for InputGradient {
+    fn name(&self) -> &'static str {
+        "conv2d_input_gradient"
+    }
+    fn saves(&self) -> Saves {
+        Saves::INPUTS
+    }
+    #[track_caller]
+    fn forward(&self, x: &[&Tensor<T>]) -> Tensor<T> {
+        let (gy, w, g) = (x[0], x[1], &self.0);
+        assert_shape("conv2d_input_gradient", "gy", gy, y_shape(g));
+        assert_shape("conv2d_input_gradient", "w", w, w_shape(g));
+        Tensor::build(x_shape(g), |gx| {
+            conv::input_gradient(g, gy.data(), w.data(), gx)
+        })
+    }
+    fn vjp(&self, at: &Vjp<'_, T>, h: Var<T>) {
+        at.give(0, || h.conv2d(&at.input(1), self.0));
+        at.give(1, || h.conv2d_weight_gradient(&at.input(0), self.0));
+    }
+}
+
+/// Inputs x, gy.
+struct WeightGradient(Conv2d);
+
+impl<T: Element> Op<T> for WeightGradient {
+    fn name(&self) -> &'static str {
+        "conv2d_weight_gradient"
+    }
+    fn saves(&self) -> Saves {
+        Saves::INPUTS
+    }
+    #[track_caller]
+    fn forward(&self, inputs: &[&Tensor<T>]) -> Tensor<T> {
+        let (x, gy, g) = (inputs[0], inputs[1], &self.0);
+        assert_shape("conv2d_weight_gradient", "x", x, x_shape(g));
+        assert_shape("conv2d_weight_gradient", "gy", gy, y_shape(g));
+        Tensor::build(w_shape(g), |gw| {
+            conv::weight_gradient(g, x.data(), gy.data(), gw)
+        })
+    }
+    fn vjp(&self, at: &Vjp<'_, T>, h: Var<T>) {
+        at.give(0, || at.input(1).conv2d_input_gradient(&h, self.0));
+        at.give(1, || at.input(0).conv2d(&h, self.0));
+    }
+}
+
+impl<T: Element> Var<T> {
+    /// y = self * w, the convolution that `geometry` describes; see [`Conv2d`] for the formula.
+    ///
+    /// Shapes: self `[batch, in_height, in_width, in_channels]`, w `[kh, kw, in_channels,
+    /// out_channels]`, y `[batch, out_height, out_width, out_channels]`. Weights of unused
+    /// [`Taps`] are not read, and their gradients are exactly 0.
+    ///
+    /// # Panics
+    /// If a shape is not the one `geometry` asks for.
+    #[track_caller]
+    pub fn conv2d(&self, w: &Var<T>, geometry: Conv2d) -> Var<T> {
+        let activation = Activation::Identity;
+        let op = Forward {
+            geometry,
+            activation,
+        };
+        Var::apply(op, &[self, w])
+    }
+
+    /// act(self * w + b), in one pass over the output: [`conv2d`](Self::conv2d) with a bias
+    /// `[out_channels]` and an activation.
+    ///
+    /// # Panics
+    /// As [`conv2d`](Self::conv2d), and for a leaky ReLU with a negative slope.
+    #[track_caller]
+    pub fn conv2d_bias(
+        &self,
+        w: &Var<T>,
+        b: &Var<T>,
+        activation: Activation,
+        geometry: Conv2d,
+    ) -> Var<T> {
+        assert_differentiable("conv2d", activation);
+        let op = Forward {
+            geometry,
+            activation,
+        };
+        Var::apply(op, &[self, w, b])
+    }
+
+    /// The gradient by x of <x * w, self>: self, shaped like the output of the convolution, goes
+    /// back to the shape of its input. This is the transposed convolution.
+    ///
+    /// # Panics
+    /// If a shape is not the one `geometry` asks for.
+    #[track_caller]
+    pub fn conv2d_input_gradient(&self, w: &Var<T>, geometry: Conv2d) -> Var<T> {
+        Var::apply(InputGradient(geometry), &[self, w])
+    }
+
+    /// The gradient by w of <self * w, gy>: from the input and the gradient of the output of a
+    /// convolution to the shape of its weights. Exactly 0 at unused [`Taps`].
+    ///
+    /// # Panics
+    /// If a shape is not the one `geometry` asks for.
+    #[track_caller]
+    pub fn conv2d_weight_gradient(&self, gy: &Var<T>, geometry: Conv2d) -> Var<T> {
+        Var::apply(WeightGradient(geometry), &[self, gy])
+    }
+}

@@ -1,0 +1,144 @@
+//! A fully connected layer: product, bias and activation in one pass.
+
+use super::Entry;
+use super::matmul::rows_of;
+use super::sample::{sample, uniform};
+use crate::{Element, Op, Saves, Tensor, Var, Vjp};
+use kernels::gemm::{Activation, Beta, Epilogue, Mat, gemm};
+
+pub(super) const LINEAR: Entry = Entry {
+    name: "linear",
+    formula: "act(x w + b)",
+    samples: || {
+        vec![
+            sample!(
+                "bias and relu",
+                [
+                    uniform([3, 4], -1.0, 1.0),
+                    uniform([4, 2], -1.0, 1.0),
+                    uniform([2], -1.0, 1.0)
+                ],
+                |x| x[0].linear(&x[1], Some(&x[2]), Activation::Relu)
+            ),
+            sample!(
+                "bias and leaky relu, rank 3",
+                [
+                    uniform([2, 2, 3], -1.0, 1.0),
+                    uniform([3, 2], -1.0, 1.0),
+                    uniform([2], -1.0, 1.0)
+                ],
+                |x| x[0].linear(&x[1], Some(&x[2]), Activation::LeakyRelu(0.2))
+            ),
+            sample!(
+                "bias alone",
+                [
+                    uniform([3, 4], -1.0, 1.0),
+                    uniform([4, 2], -1.0, 1.0),
+                    uniform([2], -1.0, 1.0)
+                ],
+                |x| x[0].linear(&x[1], Some(&x[2]), Activation::Identity)
+            ),
+            sample!(
+                "relu alone",
+                [uniform([3, 4], -1.0, 1.0), uniform([4, 2], -1.0, 1.0)],
+                |x| x[0].linear(&x[1], None, Activation::Relu)
+            ),
+        ]
+    },
+};
+
+/// Inputs x, w and, if there are three, b.
+struct Linear(Activation);
+
+/// What an operation saves whose fused activation sees its derivative in its output.
+pub(super) fn saves_for(activation: Activation) -> Saves {
+    Saves {
+        inputs: 0b11,
+        output: activation != Activation::Identity,
+    }
+}
+
+/// The gradient before a fused activation, from the one after it.
+pub(super) fn through<T: Element>(activation: Activation, at: &Vjp<'_, T>, g: Var<T>) -> Var<T> {
+    match activation {
+        Activation::Identity => g,
+        Activation::Relu => g.relu_gradient(&at.output()),
+        Activation::LeakyRelu(slope) => g.leaky_relu_gradient(&at.output(), f64::from(slope)),
+        other => unreachable!("{other:?} was refused when it was applied"),
+    }
+}
+
+/// The derivative must be seen in the sign of the output.
+#[track_caller]
+pub(super) fn assert_differentiable(op: &str, activation: Activation) {
+    let seen = match activation {
+        Activation::Identity | Activation::Relu => true,
+        Activation::LeakyRelu(slope) => slope >= 0.0,
+        _ => false,
+    };
+    assert!(
+        seen,
+        "{op}: no derivative for the fused activation {activation:?}"
+    );
+}
+
+impl<T: Element> Op<T> for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+    fn saves(&self) -> Saves {
+        saves_for(self.0)
+    }
+    #[track_caller]
+    fn forward(&self, inputs: &[&Tensor<T>]) -> Tensor<T> {
+        let (x, w, b) = (inputs[0], inputs[1], inputs.get(2));
+        let fits = matches!((&x.shape()[..], &w.shape()[..]), ([.., k], &[w_k, _]) if *k == w_k);
+        assert!(fits, "linear: x {} x w {}", x.shape(), w.shape());
+        let (k, n) = (w.shape()[0], w.shape()[1]);
+        if let Some(b) = b {
+            assert!(
+                b.shape()[..] == [n],
+                "linear: bias {} for w {}",
+                b.shape(),
+                w.shape()
+            );
+        }
+        let m: usize = x.shape()[..x.shape().rank() - 1].iter().product();
+        Tensor::build(x.shape().with(x.shape().rank() - 1, n), |out| {
+            let epilogue = Epilogue {
+                bias: b.map(|b| b.data()),
+                activation: self.0,
+            };
+            let (x, w) = (Mat::new(x.data(), m, k), Mat::new(w.data(), k, n));
+            gemm(x, w, Beta::Zero, out, epilogue);
+        })
+    }
+    fn vjp(&self, at: &Vjp<'_, T>, g: Var<T>) {
+        let g = through(self.0, at, g);
+        at.give(0, || g.matmul_with(&at.input(1), false, true));
+        at.give(1, || {
+            rows_of(&at.input(0)).matmul_with(&rows_of(&g), true, false)
+        });
+        if at.inputs() == 3 {
+            at.give(2, || g.sum_to(at.input_shape(2)));
+        }
+    }
+}
+
+impl<T: Element> Var<T> {
+    /// act(self w + b), in one pass over the output.
+    ///
+    /// Shapes: self `[.., in]`, w `[in, out]`, b `[out]`, the result `[.., out]`.
+    ///
+    /// # Panics
+    /// If the shapes do not fit, or for a leaky ReLU with a negative slope.
+    #[track_caller]
+    pub fn linear(&self, w: &Var<T>, b: Option<&Var<T>>, activation: Activation) -> Var<T> {
+        assert_differentiable("linear", activation);
+        let op = Linear(activation);
+        match b {
+            Some(b) => Var::apply(op, &[self, w, b]),
+            None => Var::apply(op, &[self, w]),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Tensors: immutable, contiguous, row-major, reference-counted.
+
+use crate::Shape;
+use kernels::Element;
+use kernels::buffer::Buffer;
+use std::fmt;
+use std::sync::Arc;
+
+/// Numbers of type `T` in a shape. Cloning shares the memory; nothing writes to shared memory.
+#[derive(Clone)]
+pub struct Tensor<T: Element> {
+    shape: Shape,
+    data: Arc<Buffer<T>>,
+}
+
+impl<T: Element> Tensor<T> {
+    /// A tensor that takes over a buffer.
+    ///
+    /// # Panics
+    /// If the buffer does not hold as many numbers as the shape.
+    #[track_caller]
+    pub fn from_buffer(shape: impl Into<Shape>, buffer: Buffer<T>) -> Tensor<T> {
+        let shape = shape.into();
+        assert_eq!(
+            buffer.len(),
+            shape.elements(),
+            "tensor: shape {shape} holds {} numbers, found {}",
+            shape.elements(),
+            buffer.len()
+        );
+        Tensor {
+            shape,
+            data: Arc::new(buffer),
+        }
+    }
+
+    /// A tensor with a copy of `values`, in row-major order.
+    ///
+    /// # Panics
+    /// If there are not as many values as the shape holds.
+    #[track_caller]
+    pub fn new(shape: impl Into<Shape>, values: &[T]) -> Tensor<T> {
+        Tensor::from_buffer(shape, Buffer::from_slice(values))
+    }
+
+    /// A tensor whose numbers `write` puts down. What `write` does not write is arbitrary.
+    pub fn build(shape: impl Into<Shape>, write: impl FnOnce(&mut [T])) -> Tensor<T> {
+        let shape = shape.into();
+        let mut buffer = Buffer::recycled(shape.elements());
+        write(&mut buffer);
+        Tensor::from_buffer(shape, buffer)
+    }
+
+    /// A tensor whose number at row-major position i is `f(i)`.
+    pub fn from_fn(shape: impl Into<Shape>, mut f: impl FnMut(usize) -> T) -> Tensor<T> {
+        Tensor::build(shape, |out| {
+            for (i, y) in out.iter_mut().enumerate() {
+                *y = f(i);
+            }
+        })
+    }
+
+    /// A tensor of copies of `value`.
+    pub fn full(shape: impl Into<Shape>, value: T) -> Tensor<T> {
+        Tensor::build(shape, |out| out.fill(value))
+    }
+
+    /// A tensor of zeros.
+    pub fn zeros(shape: impl Into<Shape>) -> Tensor<T> {
+        Tensor::full(shape, T::ZERO)
+    }
+
+    /// A tensor of ones.
+    pub fn ones(shape: impl Into<Shape>) -> Tensor<T> {
+        Tensor::full(shape, T::ONE)
+    }
+
+    /// A single number.
+    pub fn scalar(value: T) -> Tensor<T> {
+        Tensor::full(Shape::SCALAR, value)
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// How many numbers there are.
+    pub fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// The numbers in row-major order.
+    pub fn data(&self) -> &[T] {
+        &self.data
+    }
+
+    /// The number of a tensor that holds just one.
+    ///
+    /// # Panics
+    /// If it holds more or fewer.
+    #[track_caller]
+    pub fn item(&self) -> T {
+        assert_eq!(
+            self.len(),
+            1,
+            "item: expected one number, found shape {}",
+            self.shape
+        );
+        self.data[0]
+    }
+
+    /// The numbers, for writing: in place where nobody else holds this memory, else in a copy.
+    pub fn make_mut(&mut self) -> &mut [T] {
+        let buffer: &mut Buffer<T> = Arc::make_mut(&mut self.data);
+        buffer
+    }
+
+    /// The numbers, for writing, if nobody else holds this memory.
+    pub fn get_mut(&mut self) -> Option<&mut [T]> {
+        Arc::get_mut(&mut self.data).map(|buffer| &mut buffer[..])
+    }
+
+    /// The same numbers in another shape; the memory is shared.
+    ///
+    /// # Panics
+    /// If the shape holds another count of numbers.
+    #[track_caller]
+    pub fn reshape(&self, shape: impl Into<Shape>) -> Tensor<T> {
+        let shape = shape.into();
+        assert_eq!(
+            self.shape.elements(),
+            shape.elements(),
+            "reshape: cannot see {} as {shape}",
+            self.shape
+        );
+        Tensor {
+            shape,
+            data: self.data.clone(),
+        }
+    }
+
+    /// `f` of every number.
+    pub fn map(&self, f: impl Fn(T) -> T) -> Tensor<T> {
+        Tensor::from_fn(self.shape, |i| f(self.data[i]))
+    }
+
+    /// The same values in another precision.
+    pub fn cast<U: Element>(&self) -> Tensor<U> {
+        Tensor::from_fn(self.shape, |i| U::from_f64(self.data[i].to_f64()))
+    }
+
+    /// Whether two handles share one memory.
+    pub fn shares_memory_with(&self, other: &Tensor<T>) -> bool {
+        Arc::ptr_eq(&self.data, &other.data)
+    }
+}
+
+impl<T: Element> PartialEq for Tensor<T> {
+    fn eq(&self, other: &Tensor<T>) -> bool {
+        self.shape == other.shape && self.data() == other.data()
+    }
+}
+
+impl<T: Element> fmt::Debug for Tensor<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 8;
+        write!(f, "Tensor<{}>{} ", T::NAME, self.shape)?;
+        let shown = &self.data[..self.len().min(SHOWN)];
+        f.debug_list().entries(shown).finish()?;
+        if self.len() > SHOWN {
+            write!(f, "..")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writing_to_shared_memory_copies_it() {
+        let a = Tensor::new([2], &[1.0f32, 2.0]);
+        let mut b = a.clone();
+        assert!(b.get_mut().is_none());
+        b.make_mut()[0] = 5.0;
+        assert_eq!((a.data(), b.data()), (&[1.0, 2.0][..], &[5.0, 2.0][..]));
+        assert!(b.get_mut().is_some());
+    }
+
+    #[test]
+    #[should_panic(expected = "reshape: cannot see [2, 3] as [4]")]
+    fn reshape_names_both_shapes() {
+        Tensor::<f32>::zeros([2, 3]).reshape([4]);
+    }
+}
