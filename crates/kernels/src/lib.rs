@@ -3,12 +3,14 @@
 //! No tensors and no graph here. Every kernel comes with a naive twin that sums in f64
 //! (`reference`), and is tested against it on every instruction set of the machine.
 
+pub mod autoregressive;
 pub mod buffer;
 pub mod conv;
 pub mod element;
 pub mod elementwise;
 pub mod flops;
 pub mod gemm;
+pub mod optim;
 pub mod parallel;
 pub mod reduce;
 pub mod reference;

@@ -42,9 +42,11 @@ impl UnaryKernel for Gelu {
 
     #[inline(always)]
     fn vector<V: VectorF32>(self, x: V) -> V {
-        // Beyond -14.5 the result rounds to zero; the clamp keeps -inf * 0 away.
-        let x = V::constant(-15.0).max(x);
-        x * NormalCdf.vector(x)
+        // x Phi(x) = max(x, 0) - |x| (1 - Phi(|x|)) on both sides of zero. Beyond 14.5 the second
+        // term rounds to zero; the minimum keeps inf * 0 away.
+        let a = x.abs();
+        let near = V::constant(15.0).min(a);
+        V::zero().max(x) - near * upper(near) * bell(near)
     }
 
     #[inline]
@@ -113,20 +115,28 @@ fn density<V: VectorF32>(a: V) -> V {
 #[inline(always)]
 fn tail<V: VectorF32>(a: V) -> V {
     let a = V::constant(15.0).min(a);
-    // erfc by a polynomial in t = 1 / (1 + x/2): Numerical Recipes, erfcc.
-    let x = a * V::constant(std::f64::consts::FRAC_1_SQRT_2);
-    let t = V::one() / x.mul_add(V::constant(0.5), V::one());
-    let p = t.polynomial([
-        -1.26551223,
-        1.00002368,
-        0.37409196,
-        0.09678418,
-        -0.18628806,
-        0.27886807,
-        -1.13520398,
-        1.48851587,
-        -0.82215223,
-        0.17087277,
+    upper(a) * bell(a)
+}
+
+/// (1 - Phi(a)) / e^(-a^2 / 2) for 0 <= a <= 15.
+#[inline(always)]
+fn upper<V: VectorF32>(a: V) -> V {
+    // It is w p(v) with w = 1 / (a + 2.5) and v = (a - 2.5) w, with the
+    // minimax p of relative error 2e-8 on [0, 15].
+    let c = V::constant(2.5);
+    let w = V::one() / (a + c);
+    let v = (a - c) * w;
+    let p = v.polynomial([
+        0.706_656_659_925,
+        -0.433_692_012_236,
+        0.131_986_978_167,
+        0.009_235_874_700_14,
+        -0.016_386_180_823_4,
+        -0.001_600_824_561_08,
+        0.002_523_920_783_1,
+        0.000_684_400_731_592,
+        -0.000_311_613_042_445,
+        -0.000_157_692_926_21,
     ]);
-    V::constant(0.5) * t * exp_pair(p, V::zero()) * bell(a)
+    w * p
 }
