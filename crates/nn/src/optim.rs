@@ -1,7 +1,7 @@
 //! Optimisers: how a gradient changes a parameter, and what must be remembered for it.
 //!
-//! Formulas and defaults are PyTorch's. Each update is one pass over memory: parameter, gradient
-//! and moments are read once and written once, in place.
+//! Formulas and defaults are PyTorch's. An update is one pass over memory, in place: parameter,
+//! gradient and moments are read once.
 
 use crate::params::{ParamId, Params};
 use crate::save::{self, Lookup, ParamsError};
@@ -25,8 +25,7 @@ pub enum Optimiser {
         /// Whether the gradient counts as if taken after the momentum's step.
         nesterov: bool,
     },
-    /// v <- alpha v + (1 - alpha) g^2; b <- momentum b + g / (sqrt(v) + eps); p <- p - lr b.
-    /// Tieleman & Hinton 2012.
+    /// v <- alpha v + (1 - alpha) g^2; p <- p - lr g / (sqrt(v) + eps). Tieleman & Hinton 2012.
     RmsProp {
         /// Learning rate.
         lr: f64,
@@ -34,8 +33,6 @@ pub enum Optimiser {
         alpha: f64,
         /// Keeps the quotient finite.
         eps: f64,
-        /// Share of the last step in the next; with 0 only v is remembered.
-        momentum: f64,
     },
     /// s <- s + g^2; p <- p - lr g / (sqrt(s) + eps). Duchi et al. 2011.
     Adagrad {
@@ -91,13 +88,12 @@ impl Optimiser {
         }
     }
 
-    /// RMSProp with alpha = 0.99, eps = 1e-8 and no momentum.
+    /// RMSProp with alpha = 0.99, eps = 1e-8.
     pub fn rms_prop(lr: f64) -> Optimiser {
         Optimiser::RmsProp {
             lr,
             alpha: 0.99,
             eps: 1e-8,
-            momentum: 0.0,
         }
     }
 
@@ -171,10 +167,89 @@ impl Optimiser {
         match *self {
             Optimiser::Sgd { momentum: 0.0, .. } => &[],
             Optimiser::Sgd { .. } => &["momentum"],
-            Optimiser::RmsProp { momentum: 0.0, .. } => &["v"],
-            Optimiser::RmsProp { .. } => &["v", "momentum"],
+            Optimiser::RmsProp { .. } => &["v"],
             Optimiser::Adagrad { .. } => &["sum"],
             Optimiser::Adam { .. } | Optimiser::AdamW { .. } => &["m", "v"],
+        }
+    }
+
+    /// Step number `t` of one tensor, with the learning rate times `factor`.
+    #[track_caller]
+    fn update(&self, t: u64, factor: f64, p: &mut [f32], g: &[f32], moments: &mut [Tensor<f32>]) {
+        let learning_rate = self.lr() * factor;
+        let l2 = 0.0;
+        match (self, moments) {
+            (
+                &Optimiser::Sgd {
+                    momentum, nesterov, ..
+                },
+                moments,
+            ) => {
+                let sgd = optim::Sgd {
+                    learning_rate,
+                    momentum,
+                    nesterov,
+                    l2,
+                };
+                match moments {
+                    [u] => sgd.update(p, g, u.make_mut()),
+                    _ => sgd.update_plain(p, g),
+                }
+            }
+            (
+                &Optimiser::RmsProp {
+                    alpha: rho,
+                    eps: epsilon,
+                    ..
+                },
+                [v],
+            ) => {
+                optim::RmsProp {
+                    learning_rate,
+                    rho,
+                    epsilon,
+                    l2,
+                }
+                .update(p, g, v.make_mut());
+            }
+            (&Optimiser::Adagrad { eps: epsilon, .. }, [sum]) => {
+                optim::Adagrad {
+                    learning_rate,
+                    epsilon,
+                    l2,
+                }
+                .update(p, g, sum.make_mut());
+            }
+            (
+                &(Optimiser::Adam {
+                    beta1,
+                    beta2,
+                    eps: epsilon,
+                    ..
+                }
+                | Optimiser::AdamW {
+                    beta1,
+                    beta2,
+                    eps: epsilon,
+                    ..
+                }),
+                [m, v],
+            ) => {
+                let decay = match *self {
+                    Optimiser::AdamW { weight_decay, .. } => weight_decay,
+                    _ => 0.0,
+                };
+                let adam = optim::Adam {
+                    learning_rate,
+                    beta1,
+                    beta2,
+                    epsilon,
+                    l2,
+                    decay,
+                };
+                adam.update(t, p, g, m.make_mut(), v.make_mut());
+            }
+            _ => unreachable!("a slot has the moments of its optimiser"),
         }
     }
 }
@@ -241,7 +316,8 @@ impl OptimiserState {
     }
 
     /// As [`step`](Self::step) with each gradient multiplied by `gradient_scale` on the way: 1 / B
-    /// to make a mean of a sum, or the factor of a [clipped norm](crate::clip::norm_factor).
+    /// to make a mean of a sum, or the factor of a [clipped norm](crate::clip::norm_factor). Any
+    /// scale but 1 costs a pass over the gradient.
     ///
     /// Values are changed in place where nobody else holds their memory. A [`Bound`] of these
     /// parameters does: drop it before.
@@ -264,7 +340,6 @@ impl OptimiserState {
             "step: expected a gradient for each parameter"
         );
         self.steps += 1;
-        let rule = Rule::new(&self.optimiser, lr_factor, gradient_scale, self.steps);
         for (slot, gradient) in self.slots.iter_mut().zip(gradients) {
             let param = params.get_mut(slot.id);
             assert_eq!(
@@ -273,7 +348,15 @@ impl OptimiserState {
                 "step: the gradient of {} must have its shape",
                 slot.name
             );
-            rule.apply(param.value.make_mut(), gradient.data(), &mut slot.moments);
+            let (t, p) = (self.steps, param.value.make_mut());
+            let mut update =
+                |g: &[f32]| self.optimiser.update(t, lr_factor, p, g, &mut slot.moments);
+            if gradient_scale == 1.0 {
+                update(gradient.data());
+            } else {
+                let scale = gradient_scale as f32;
+                update(gradient.map(|g| g * scale).data());
+            }
         }
     }
 

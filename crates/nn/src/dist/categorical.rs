@@ -42,7 +42,7 @@ pub fn log_prob<T: Element>(logits: &Var<T>, x: Arc<[u32]>) -> Var<T> {
 #[track_caller]
 pub fn entropy<T: Element>(logits: &Var<T>) -> Var<T> {
     split(logits.shape());
-    let log_p = logits.log_softmax(logits.shape().rank() - 1);
+    let log_p = logits.log_softmax();
     sum_rows(&(log_p.exp() * &log_p)).scale(-1.0)
 }
 
@@ -56,8 +56,7 @@ pub fn entropy<T: Element>(logits: &Var<T>) -> Var<T> {
 pub fn kl<T: Element>(p: &Var<T>, q: &Var<T>) -> Var<T> {
     same_shape("categorical::kl: both logits", p.shape(), q.shape());
     split(p.shape());
-    let axis = p.shape().rank() - 1;
-    let (log_p, log_q) = (p.log_softmax(axis), q.log_softmax(axis));
+    let (log_p, log_q) = (p.log_softmax(), q.log_softmax());
     sum_rows(&(log_p.exp() * (&log_p - &log_q)))
 }
 

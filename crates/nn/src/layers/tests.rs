@@ -369,7 +369,9 @@ fn dropout_keeps_the_mean_and_the_rows_apart() {
         assert!((mean - 1.0).abs() < 0.03, "{mean}");
     }
     // Row 2 alone gives the same as row 2 among others.
-    let alone = dropout.forward(&Var::constant(Tensor::ones([1, 10_000])), |_| stream_of(2));
+    let alone = dropout.forward(&Var::constant(Tensor::<f64>::ones([1, 10_000])), |_| {
+        stream_of(2)
+    });
     assert_eq!(alone.value().data(), &y.value().data()[20_000..30_000]);
     assert_eq!(
         Dropout::new(0.0).forward(&ones, stream_of).value(),
