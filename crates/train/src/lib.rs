@@ -1,1 +1,27 @@
-//! The training engine: lanes, checkpoints, metrics.
+#![forbid(unsafe_code)]
+#![doc = include_str!("../README.md")]
+
+mod checkpoint;
+mod config;
+mod directory;
+mod engine;
+mod error;
+mod evaluate;
+mod images;
+mod metrics;
+mod pool;
+mod session;
+mod settings;
+mod trained;
+
+pub use config::{Config, Limit, parse};
+pub use directory::{RunDir, write_whole};
+pub use engine::{Engine, Images as BatchImages};
+pub use error::Error;
+pub use evaluate::nats;
+pub use images::{Images, spec};
+pub use metrics::{Event, Tally};
+pub use pool::Pool;
+pub use session::{Observer, Outcome, Progress, Session};
+pub use settings::parse_time;
+pub use trained::{Trained, read_config};

@@ -1,0 +1,160 @@
+//! `genzoo bench`: whole training steps on synthetic images.
+
+use crate::output::{print, print_json, thousands};
+use crate::{failure, registry};
+use grad::Tensor;
+use nn::hyper::Hypers;
+use nn::model::{Batch, ImageSpec};
+use nn::random;
+use serde::Serialize;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use train::{Engine, Pool, Tally};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Which model; `genzoo models` lists them.
+    model: String,
+    /// Images a step [default: the recipe's].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    batch_size: Option<u64>,
+    /// Threads [default: all cores].
+    #[arg(long, value_name = "N", value_parser = super::threads())]
+    threads: Option<u64>,
+    /// How long to measure, after a warm-up.
+    #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = seconds)]
+    seconds: f64,
+    /// A hyper-parameter; may be given again. `genzoo models MODEL` lists them.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = super::key_value)]
+    set: Vec<(String, String)>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|x: &f64| *x > 0.0 && *x <= 86400.0);
+    number.ok_or_else(|| "expected seconds above 0, at most 86400".into())
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    model: &'a str,
+    batch_size: usize,
+    threads: usize,
+    images_per_second: f64,
+    ms_per_step: f64,
+    peak_rss_mb: Option<f64>,
+    peak_gflops: f64,
+}
+
+/// Images as those of binary MNIST: 28x28, a fifth of the pixels white, ten classes.
+const SPEC: ImageSpec = ImageSpec { height: 28, width: 28, channels: 1, levels: 2, classes: Some(10) };
+const WHITE: f64 = 0.2;
+/// Steps before measuring: memory is allocated, clocks settle.
+const WARM_UP: usize = 3;
+/// The fewest steps to take a median of.
+const FEWEST: usize = 5;
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let entry = registry::find(&args.model)?;
+    let mut hypers = Hypers::defaults(entry.name, entry.hypers);
+    for (key, value) in &args.set {
+        hypers.set(key, value).map_err(failure::hyper_usage)?;
+    }
+    let mut recipe = (entry.recipe)();
+    recipe.batch_size = args.batch_size.map_or(recipe.batch_size, |n| n as usize);
+    let size = recipe.batch_size;
+    let (model, params) = (entry.build)(&hypers, &SPEC, 0).map_err(failure::hyper_usage)?;
+    let mut engine = Engine::new(model, params, recipe);
+    let pool = Pool::new(args.threads.map(|n| n as usize))?;
+    let threads = pool.threads();
+
+    let input = Input::new(size);
+    let budget = Duration::from_secs_f64(args.seconds);
+    let measured = pool.run(|| -> Result<_, train::Error> {
+        let part = |range| input.batch(range);
+        let mut tally = Tally::default();
+        let mut step = || {
+            let begun = Instant::now();
+            engine.step(size, &part, 1.0, &mut tally)?;
+            Ok::<_, train::Error>(begun.elapsed())
+        };
+        for _ in 0..WARM_UP {
+            step()?;
+        }
+        let begun = Instant::now();
+        let mut times = Vec::new();
+        while times.len() < FEWEST || begun.elapsed() < budget {
+            times.push(step()?);
+        }
+        let (counted, operations) = kernels::flops::count(step);
+        counted?;
+        Ok((times, operations))
+    });
+    let (mut times, operations) = measured?;
+    times.sort_unstable();
+    let median = times[times.len() / 2].as_secs_f64();
+    let rss = peak_rss_mb();
+    let peak = kernels::peak::fma_gflops(threads);
+    let rate = size as f64 / median;
+    if args.json {
+        print_json(&Report {
+            model: entry.name,
+            batch_size: size,
+            threads,
+            images_per_second: rate,
+            ms_per_step: 1e3 * median,
+            peak_rss_mb: rss,
+            peak_gflops: peak,
+        })?;
+    } else {
+        let gflops = operations as f64 / median / 1e9;
+        print(format!(
+            "{}: {size} images a step, {threads} threads, {}, median of {} steps\n\
+             {} images/s, {:.3} ms a step\n\
+             {gflops:.1} GFLOP/s in matrix products and convolutions, {:.0}% of the {peak:.0} that {threads} threads can do\n\
+             peak memory {}",
+            entry.name,
+            kernels::Isa::current(),
+            times.len(),
+            thousands(rate as u64),
+            1e3 * median,
+            100.0 * gflops / peak,
+            rss.map_or("unknown on this system".into(), |mb| format!("{mb:.0} MB")),
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A batch that is the same at every step.
+struct Input {
+    pixels: Vec<f32>,
+}
+
+impl Input {
+    fn new(count: usize) -> Input {
+        let mut stream = random::stream(&[random::word("bench")]);
+        let pixel = |_| f32::from(u8::from(random::uniform(&mut stream) < WHITE));
+        Input { pixels: (0..count * SPEC.dims()).map(pixel).collect() }
+    }
+
+    fn batch(&self, range: std::ops::Range<usize>) -> Batch {
+        let pixels = &self.pixels[range.start * SPEC.dims()..range.end * SPEC.dims()];
+        let shape = [range.len(), SPEC.height, SPEC.width, SPEC.channels];
+        Batch {
+            images: Tensor::new(shape, pixels),
+            labels: Some(range.clone().map(|i| i as u32 % 10).collect()),
+            noise: range.map(|i| i as u64).collect(),
+        }
+    }
+}
+
+/// The most memory this process has held so far, in megabytes, where the system tells.
+fn peak_rss_mb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024.0 / 1e6)
+}

@@ -1,0 +1,81 @@
+//! `genzoo models`: what there is, from the tables.
+
+use crate::output::{print, table, thousands};
+use crate::registry;
+use nn::hyper::Hypers;
+use nn::model::{Entry, ImageSpec, Recipe};
+use std::process::ExitCode;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Describe this one: its hyper-parameters with meaning and default, and its recipe.
+    model: Option<String>,
+}
+
+/// What parameters are counted for: binary MNIST.
+const MNIST: ImageSpec = ImageSpec { height: 28, width: 28, channels: 1, levels: 2, classes: Some(10) };
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.model {
+        None => print(list()?)?,
+        Some(name) => print(describe(registry::find(&name)?)?)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn parameters(entry: &Entry) -> anyhow::Result<String> {
+    let hypers = Hypers::defaults(entry.name, entry.hypers);
+    let (_, params) = (entry.build)(&hypers, &MNIST, 0)?;
+    Ok(thousands(params.count() as u64))
+}
+
+fn list() -> anyhow::Result<String> {
+    let mut rows = vec![["MODEL", "PARAMETERS", "PAPER", "WHAT IT CAN DO"].map(String::from).to_vec()];
+    for entry in registry::models() {
+        let (paper, abilities) = (entry.paper.into(), entry.abilities.into());
+        rows.push(vec![entry.name.into(), parameters(entry)?, paper, abilities]);
+    }
+    let note = "Parameters at the default hyper-parameters on 28x28 binary images.\n\
+        `genzoo models MODEL` describes one.";
+    Ok(format!("{}\n\n{note}", table(&rows)))
+}
+
+fn describe(entry: &Entry) -> anyhow::Result<String> {
+    let rows = |rows: &[(&str, String)]| {
+        let row = |(name, value): &(&str, String)| vec![format!("  {name}"), value.clone()];
+        table(&rows.iter().map(row).collect::<Vec<_>>())
+    };
+    let facts = rows(&[
+        ("paper", entry.paper.into()),
+        ("parameters", format!("{} at these defaults on 28x28 binary images", parameters(entry)?)),
+        ("can do", entry.abilities.into()),
+        ("pixels", if entry.binary { "binary only" } else { "binary or grey" }.into()),
+    ]);
+    let hypers: Vec<Vec<String>> = (entry.hypers.iter())
+        .map(|hyper| vec![format!("  {}={}", hyper.name, hyper.default), hyper.meaning.into()])
+        .collect();
+    let recipe = rows(&recipe(&(entry.recipe)()));
+    Ok(format!(
+        "{}: {}\n\n{facts}\n\nHyper-parameters, for --set:\n{}\n\nRecipe, unless told otherwise:\n{recipe}",
+        entry.name,
+        entry.title,
+        table(&hypers)
+    ))
+}
+
+fn recipe(recipe: &Recipe) -> Vec<(&'static str, String)> {
+    let optimiser = |phase: &nn::model::Phase| {
+        let phase_name = if recipe.phases.len() > 1 { format!("{}: ", phase.name) } else { String::new() };
+        format!("{phase_name}{}, learning rate {}", phase.optimiser.name(), phase.optimiser.lr())
+    };
+    let optimisers: Vec<_> = recipe.phases.iter().map(optimiser).collect();
+    let mut rows = vec![
+        ("optimiser", optimisers.join("; ")),
+        ("schedule", format!("{:?}", recipe.schedule).to_lowercase()),
+        ("batch size", recipe.batch_size.to_string()),
+        ("epochs", recipe.epochs.to_string()),
+    ];
+    rows.extend(recipe.clip_norm.map(|norm| ("gradient norm", format!("at most {norm}"))));
+    rows.extend(recipe.ema.map(|decay| ("average", format!("exponential, decay {decay}"))));
+    rows
+}

@@ -1,0 +1,288 @@
+//! `genzoo train`: a new run, or more of an old one.
+
+use crate::output::print;
+use crate::picture::{Picture, square};
+use crate::progress::{Display, duration};
+use crate::{data_source, failure, interrupt, registry};
+use anyhow::Context;
+use clap::builder::RangedU64ValueParser;
+use dataset::{Binarize, Dataset, Source, Split};
+use grad::Tensor;
+use nn::hyper::Hypers;
+use nn::model::{Entry, SampleRequest};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+use toml::{Table, Value};
+use train::{Config, Images, Outcome, Pool, RunDir, Session, Trained};
+
+/// Images on `samples.png`, and on `reconstructions.png` beside their originals.
+const SAMPLES: usize = 64;
+const RECONSTRUCTIONS: usize = 32;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Which model; `genzoo models` lists them. A resumed run knows its own.
+    #[arg(required_unless_present_any = ["resume", "config"])]
+    model: Option<String>,
+    /// `glyphs` (built in), a directory of data files, or the name of an imported data set
+    /// [default: glyphs].
+    #[arg(long, value_name = "NAME|DIR")]
+    data: Option<String>,
+    /// How grey levels become pixels: as they are, drawn once, or drawn anew in every epoch
+    /// [default: dynamic for models of binary pixels].
+    #[arg(long, value_name = "none|static|dynamic")]
+    binarize: Option<Binarize>,
+    /// Stop after so many passes over the training split.
+    #[arg(long, value_name = "N", group = "limit", value_parser = at_least_one())]
+    epochs: Option<u64>,
+    /// Stop after so many steps.
+    #[arg(long, value_name = "N", group = "limit", value_parser = at_least_one())]
+    steps: Option<u64>,
+    /// Stop after so long: 90s, 30m, 1h30m.
+    #[arg(long, value_name = "TIME", group = "limit", value_parser = time)]
+    time: Option<String>,
+    /// Images a step.
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    batch_size: Option<u64>,
+    /// Learning rate, for every optimiser of the model.
+    #[arg(long, value_name = "X", value_parser = positive)]
+    lr: Option<f64>,
+    /// Where all randomness begins [default: 0].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    seed: Option<i64>,
+    /// Threads; they do not change results [default: all cores].
+    #[arg(long, value_name = "N", value_parser = super::threads())]
+    threads: Option<u64>,
+    /// A hyper-parameter; may be given again. `genzoo models MODEL` lists them.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = super::key_value)]
+    set: Vec<(String, String)>,
+    /// Settings from a file with the keys of a run's config.toml; flags beat it.
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// Where the run is put [default: runs/MODEL-DATA-SEED].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Go on with the run in this directory. Only its end and the threads may be set anew.
+    #[arg(long, value_name = "DIR", conflicts_with_all =
+        ["binarize", "batch_size", "lr", "seed", "set", "config", "out"])]
+    resume: Option<PathBuf>,
+}
+
+fn at_least_one() -> RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=1 << 40)
+}
+
+fn time(text: &str) -> Result<String, String> {
+    train::parse_time(text).map(|_| text.into())
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|x: &f64| x.is_finite() && *x > 0.0);
+    number.ok_or_else(|| "expected a number above 0".into())
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let pool = Pool::new(args.threads.map(|n| n as usize))?;
+    match &args.resume {
+        Some(dir) => {
+            let dir = RunDir::open(dir)?;
+            let config = train::read_config(&dir)?;
+            let entry = registry::find(&config.model)?;
+            if let Some(model) = args.model.as_ref().filter(|model| **model != config.model) {
+                let message = format!("{}: a run of {}, not of {model}", dir.path().display(), config.model);
+                return Err(failure::usage(message, "leave the model out, or begin a new run"));
+            }
+            let (_, data) = data_source::open(args.data.as_ref().unwrap_or(&config.data))?;
+            let config = config.with(args.limit(), "the command line")?;
+            let session = Session::resume(dir, entry, config, &data)?;
+            go(session, entry, &data, &pool)
+        }
+        None => {
+            let (entry, config, data) = resolve(&args)?;
+            let dir = match &args.out {
+                Some(path) => RunDir::create(path)?,
+                None => {
+                    let name = format!("{}-{}-{}", entry.name, file_name(data.name()), config.seed);
+                    RunDir::create_unused(Path::new("runs"), &name)?
+                }
+            };
+            let session = Session::begin(dir, entry, config, &data)?;
+            go(session, entry, &data, &pool)
+        }
+    }
+}
+
+impl Args {
+    /// The flag that says when the run is over, as a layer of the configuration.
+    fn limit(&self) -> Table {
+        let mut table = Table::new();
+        let count = |n: u64| Value::Integer(n as i64);
+        table.extend(self.epochs.map(|n| ("epochs".into(), count(n))));
+        table.extend(self.steps.map(|n| ("steps".into(), count(n))));
+        table.extend(self.time.clone().map(|time| ("time".into(), Value::String(time))));
+        table
+    }
+
+    /// All flags as a layer of the configuration.
+    fn layer(&self) -> Table {
+        let mut table = self.limit();
+        table.extend(self.data.clone().map(|data| ("data".into(), Value::String(data))));
+        let binarize = self.binarize.map(|mode| Value::String(mode.to_string()));
+        table.extend(binarize.map(|mode| ("binarize".into(), mode)));
+        let batch_size = self.batch_size.map(|n| Value::Integer(n as i64));
+        table.extend(batch_size.map(|n| ("batch_size".into(), n)));
+        table.extend(self.seed.map(|seed| ("seed".into(), Value::Integer(seed))));
+        table.extend(self.lr.map(|lr| ("lr".into(), Value::Float(lr))));
+        let set = self.set.iter().map(|(key, value)| (key.clone(), Value::String(value.clone())));
+        table.insert("hypers".into(), Value::Table(set.collect()));
+        table
+    }
+}
+
+/// Which model on which data with which settings: flags before file before recipe.
+fn resolve(args: &Args) -> anyhow::Result<(&'static Entry, Config, Dataset)> {
+    let origin = args.config.as_ref().map(|path| path.display().to_string());
+    let file = match &args.config {
+        None => Table::new(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
+            train::parse(&text, &path.display().to_string())?
+        }
+    };
+    let named = |key: &str| file.get(key).and_then(Value::as_str).map(String::from);
+    let Some(model) = args.model.clone().or_else(|| named("model")) else {
+        let message = "expected a model, on the command line or in the file of --config";
+        return Err(failure::usage(message, "`genzoo models` lists them"));
+    };
+    let entry = registry::find(&model)?;
+    let mut hypers = Hypers::defaults(entry.name, entry.hypers);
+    for (key, value) in &args.set {
+        hypers.set(key, value).map_err(failure::hyper_usage)?;
+    }
+    let data = args.data.clone().or_else(|| named("data"));
+    let (name, data) = data_source::open(data.as_deref().unwrap_or(Source::GLYPHS))?;
+    let layers = vec![
+        (file, origin.as_deref().unwrap_or_default()),
+        (args.layer(), "the command line"),
+    ];
+    let config = Config::resolve(entry, &name, &data, layers)?;
+    Ok((entry, config, data))
+}
+
+/// Only characters that are safe in a file's name.
+fn file_name(name: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    name.chars().take(64).map(safe).collect()
+}
+
+/// Trains, and tells where everything is.
+fn go(
+    mut session: Session,
+    entry: &Entry,
+    data: &Dataset,
+    pool: &Pool,
+) -> anyhow::Result<ExitCode> {
+    let place = session.dir().path().display().to_string();
+    let begun = Instant::now();
+    eprintln!("{}", headline(&session, entry, data, pool));
+    let stop = interrupt::flag()?;
+    let mut display = Display::new(session.done());
+    let outcome = session.run(pool, &mut display, stop);
+    display.finish();
+    match outcome? {
+        Outcome::Stopped => {
+            eprintln!("stopped at step {}; everything is in {place}", session.engine().steps());
+            eprintln!("resume with: {} train --resume {}", program(), quoted(&place));
+            Ok(ExitCode::from(interrupt::CODE))
+        }
+        Outcome::Finished => {
+            let steps = session.engine().steps();
+            let mut text = format!("run      {place} ({steps} steps, {})", duration(begun.elapsed().as_secs_f64()));
+            if let Some(nats) = session.best() {
+                text += &format!("\nvalid    {nats:.2} nats an image at best");
+            }
+            text += &pool.run(|| pictures(&session, entry, data))?;
+            print(text)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn headline(session: &Session, entry: &Entry, data: &Dataset, pool: &Pool) -> String {
+    let config = session.config();
+    let mut text = format!(
+        "{}: {} parameters on {} ({} images, binarize {}), {} a step, {} threads, {}",
+        entry.name,
+        crate::output::thousands(session.engine().params().count() as u64),
+        data.name(),
+        crate::output::thousands(data.split(Split::Train).len() as u64),
+        config.binarize,
+        config.batch_size,
+        pool.threads(),
+        kernels::Isa::current(),
+    );
+    match session.engine().spread() {
+        nn::model::Spread::Lanes(size) => text += &format!(", lanes of {size}"),
+        nn::model::Spread::IntraOp => text += ", no lanes",
+    }
+    if session.engine().steps() > 0 {
+        text += &format!("; going on from step {}", session.engine().steps());
+    }
+    text
+}
+
+/// Draws samples and reconstructions with the run's best parameters; tells where they are.
+fn pictures(session: &Session, entry: &Entry, data: &Dataset) -> anyhow::Result<String> {
+    let (dir, config) = (session.dir(), session.config());
+    let trained = Trained::read(dir, entry, config)?;
+    let bound = trained.params.constants();
+    let mut text = String::new();
+    if let Some(sampler) = trained.model.sampler() {
+        let request = SampleRequest { count: SAMPLES, seed: config.seed, class: None };
+        let images = sampler.sample(&bound, &request);
+        Picture::grid(&images, square(SAMPLES)).save(&dir.samples())?;
+        text += &format!("\nsamples  {}", dir.samples().display());
+    }
+    let valid = Images::evaluation(data, Split::Valid, config.binarize);
+    let count = valid.len().min(RECONSTRUCTIONS);
+    if let Some(reconstructor) = trained.model.reconstructor().filter(|_| count > 0) {
+        let indices: Vec<u32> = (0..count as u32).collect();
+        let batch = valid.batch(&indices);
+        let images = reconstructor.reconstruct(&bound, &batch);
+        let path = dir.reconstructions();
+        Picture::grid(&below(&batch.images, &images, PER_ROW), PER_ROW).save(&path)?;
+        text += &format!("\nbeside   {} (originals, and below each what came back)", path.display());
+    }
+    Ok(text)
+}
+
+/// Images in a row of `reconstructions.png`.
+const PER_ROW: usize = 8;
+
+/// Rows of originals with the rows of their reconstructions below them.
+fn below(originals: &Tensor<f32>, others: &Tensor<f32>, per_row: usize) -> Tensor<f32> {
+    let mut shape = *originals.shape();
+    let image = originals.len() / shape[0];
+    let rows = |images: &Tensor<f32>| -> Vec<Vec<f32>> {
+        images.data().chunks(per_row * image).map(<[f32]>::to_vec).collect()
+    };
+    let all: Vec<f32> = rows(originals).into_iter().zip(rows(others)).flat_map(|(a, b)| [a, b].concat()).collect();
+    shape = shape.with(0, 2 * originals.shape()[0]);
+    Tensor::new(shape, &all)
+}
+
+/// This program, as it was called.
+fn program() -> String {
+    quoted(&std::env::args().next().unwrap_or("genzoo".into()))
+}
+
+/// A word of a shell's command line.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}

@@ -1,0 +1,389 @@
+//! The configuration of a run: one struct, one file, one way to lay settings over others.
+
+use crate::error::Error;
+use crate::{images, settings};
+use dataset::{Binarize, Dataset, Split};
+use nn::hyper::Hypers;
+use nn::model::{Entry, ImageSpec, Recipe};
+use nn::optim::Optimiser;
+use nn::schedule::Schedule;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use toml::{Table, Value};
+
+/// Everything a run's bytes depend on, resolved: `config.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The version of the engine that began the run.
+    pub version: String,
+    /// The model's name.
+    pub model: String,
+    /// What the data are called: a name or an absolute path.
+    pub data: String,
+    /// [`Dataset::fingerprint`](dataset::Dataset::fingerprint), 16 hexadecimal digits.
+    pub data_fingerprint: String,
+    /// How grey levels become pixels.
+    #[serde(with = "settings::text")]
+    pub binarize: Binarize,
+    /// Where all randomness begins.
+    pub seed: u64,
+    /// Images a step.
+    pub batch_size: usize,
+    /// Passes over the training split. One of this, `steps` and `time` is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<u64>,
+    /// Training steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// Time spent, such as `30m`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// Largest norm of all gradients together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// Decay of the moving average that is evaluated instead of the parameters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
+    /// What the model sees of the data.
+    #[serde(with = "settings::Image")]
+    pub image: ImageSpec,
+    /// How the learning rate changes.
+    pub schedule: Schedule,
+    /// The model's hyper-parameters.
+    pub hypers: Table,
+    /// The optimiser of each phase of a step, by the phase's name.
+    pub optimisers: BTreeMap<String, Optimiser>,
+}
+
+/// When a run is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// After so many passes over the training split.
+    Epochs(u64),
+    /// After so many steps.
+    Steps(u64),
+    /// After so long.
+    Time(Duration),
+}
+
+/// The keys of which one says when a run is over.
+const LIMITS: [&str; 3] = ["epochs", "steps", "time"];
+/// The key that says what the other keys of its table mean.
+const KIND: &str = "kind";
+
+impl Config {
+    /// The configuration of a run of `entry` on `data`, which the user calls `name`: the model's
+    /// defaults with each layer laid over those before it. A layer is a table of the keys of this
+    /// struct, any of them left out, or `lr` for the learning rate of every phase; it comes with
+    /// what errors call it.
+    ///
+    /// Without a word on binarisation, grey images are binarised dynamically for a model that needs
+    /// binary pixels.
+    ///
+    /// # Errors
+    /// If a key is unknown, a value does not fit, a layer names other data (by fingerprint), or
+    /// the model needs binary pixels and would not get them.
+    pub fn resolve(
+        entry: &Entry,
+        name: &str,
+        data: &Dataset,
+        layers: Vec<(Table, &str)>,
+    ) -> Result<Config, Error> {
+        let mut config = Config::defaults(entry);
+        let grey = !data.is_binary() && data.shape().channels == 1;
+        if entry.binary && grey {
+            config.binarize = Binarize::Dynamic;
+        }
+        for (layer, origin) in layers {
+            config = config.with(layer, origin)?;
+        }
+        let fingerprint = fingerprint(data);
+        let named = &config.data_fingerprint;
+        if !named.is_empty() && *named != fingerprint {
+            return Err(other_data(name, named, &fingerprint));
+        }
+        config.version = env!("CARGO_PKG_VERSION").into();
+        config.model = entry.name.into();
+        config.data = name.into();
+        config.data_fingerprint = fingerprint;
+        config.image = images::spec(data, config.binarize);
+        if entry.binary && !config.image.is_binary() {
+            return Err(Error::Data {
+                data: name.into(),
+                expected: format!("binary pixels, as {} needs", entry.name),
+                found: format!("pixels of {} levels", config.image.levels),
+            });
+        }
+        config.hypers = settings::hypers_to_toml(&config.hypers(entry)?);
+        config.recipe(entry)?;
+        config.check_data(data)?;
+        Ok(config)
+    }
+
+    /// A model's recipe and hyper-parameters, on data not yet known.
+    fn defaults(entry: &Entry) -> Config {
+        let recipe = (entry.recipe)();
+        let optimisers = recipe.phases.into_iter();
+        Config {
+            version: String::new(),
+            model: entry.name.into(),
+            data: String::new(),
+            data_fingerprint: String::new(),
+            binarize: Binarize::None,
+            seed: 0,
+            batch_size: recipe.batch_size,
+            epochs: Some(recipe.epochs as u64),
+            steps: None,
+            time: None,
+            clip_norm: recipe.clip_norm.map(settings::decimal),
+            ema: recipe.ema.map(settings::decimal),
+            image: ImageSpec { height: 0, width: 0, channels: 0, levels: 0, classes: None },
+            schedule: recipe.schedule,
+            hypers: settings::hypers_to_toml(&Hypers::defaults(entry.name, entry.hypers)),
+            optimisers: optimisers.map(|phase| (phase.name.into(), phase.optimiser)).collect(),
+        }
+    }
+
+    /// Whether these are the data the run began with, and there are some to train on.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn check_data(&self, data: &Dataset) -> Result<(), Error> {
+        let found = fingerprint(data);
+        if found != self.data_fingerprint {
+            return Err(other_data(&self.data, &self.data_fingerprint, &found));
+        }
+        self.check_image(data)?;
+        if data.split(Split::Train).is_empty() {
+            return Err(Error::Data {
+                data: self.data.clone(),
+                expected: "images in the train split".into(),
+                found: "none".into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether the model of this run can see these data.
+    ///
+    /// # Errors
+    /// If images have another shape, or more levels or classes.
+    pub fn check_image(&self, data: &Dataset) -> Result<(), Error> {
+        let (expected, found) = (self.image, images::spec(data, self.binarize));
+        let same = (expected.height, expected.width, expected.channels, expected.levels)
+            == (found.height, found.width, found.channels, found.levels);
+        if same && (expected.classes.is_none() || found.classes <= expected.classes) {
+            return Ok(());
+        }
+        let name = |spec: ImageSpec| {
+            let ImageSpec { height, width, channels, levels, classes } = spec;
+            let classes = classes.map_or(String::new(), |n| format!(" of {n} classes"));
+            format!("images {height}x{width}x{channels} of {levels} levels{classes}")
+        };
+        Err(Error::Data {
+            data: data.name().into(),
+            expected: name(expected),
+            found: name(found),
+        })
+    }
+
+    /// This with `layer` laid over it; see [`resolve`](Self::resolve).
+    ///
+    /// # Errors
+    /// If a key is unknown or a value does not fit.
+    pub fn with(&self, mut layer: Table, origin: &str) -> Result<Config, Error> {
+        let error = |reason: String| Error::Config { origin: origin.into(), reason };
+        let mut table = Table::try_from(self).map_err(|e| error(one_line(&e)))?;
+        if layer.keys().any(|key| LIMITS.contains(&&key[..])) {
+            table.retain(|key, _| !LIMITS.contains(&key));
+        }
+        if layer.contains_key("data") && !layer.contains_key("data_fingerprint") {
+            table.insert("data_fingerprint".into(), "".into());
+        }
+        let lr = layer.remove("lr");
+        if let (Some(lr), Some(phases)) = (lr, table["optimisers"].as_table_mut()) {
+            for optimiser in phases.iter_mut().filter_map(|(_, value)| value.as_table_mut()) {
+                optimiser.insert("lr".into(), lr.clone());
+            }
+        }
+        overlay(&mut table, layer);
+        let config: Config = table.try_into().map_err(|e| error(one_line(&e)))?;
+        config.check().map_err(error)?;
+        Ok(config)
+    }
+
+    /// Reads what [`to_toml`](Self::to_toml) wrote.
+    ///
+    /// # Errors
+    /// If it is no TOML, a key is missing or unknown, or a value does not fit.
+    pub fn from_toml(text: &str, origin: &str) -> Result<Config, Error> {
+        let table = parse(text, origin)?;
+        let error = |reason: String| Error::Config { origin: origin.into(), reason };
+        let config: Config = table.try_into().map_err(|e| error(one_line(&e)))?;
+        config.check().map_err(error)?;
+        Ok(config)
+    }
+
+    /// As the text of `config.toml`.
+    pub fn to_toml(&self) -> String {
+        let text = toml::to_string(self).expect("a configuration is valid TOML");
+        format!("# The resolved configuration of this run, written by genzoo.\n{text}")
+    }
+
+    /// When the run is over.
+    pub fn limit(&self) -> Limit {
+        match (self.epochs, self.steps, &self.time) {
+            (Some(epochs), ..) => Limit::Epochs(epochs),
+            (_, Some(steps), _) => Limit::Steps(steps),
+            (.., Some(time)) => {
+                Limit::Time(settings::parse_time(time).expect("`check` has parsed it"))
+            }
+            _ => unreachable!("`check` has found one"),
+        }
+    }
+
+    /// The same but for when it is over: a run may go on longer than it was meant to.
+    pub fn same_run(&self, other: &Config) -> bool {
+        let without_limit = |config: &Config| Config {
+            epochs: None,
+            steps: None,
+            time: None,
+            ..config.clone()
+        };
+        without_limit(self) == without_limit(other)
+    }
+
+    /// The recipe of `entry` with these settings in place of its own.
+    ///
+    /// # Errors
+    /// If a phase of the recipe is missing here, or one is here that it does not have.
+    pub fn recipe(&self, entry: &Entry) -> Result<Recipe, Error> {
+        let mut recipe = (entry.recipe)();
+        let names: Vec<_> = recipe.phases.iter().map(|phase| phase.name).collect();
+        for phase in &mut recipe.phases {
+            let Some(optimiser) = self.optimisers.get(phase.name) else {
+                return Err(self.phase_error(&names));
+            };
+            phase.optimiser = optimiser.clone();
+        }
+        if self.optimisers.len() != names.len() {
+            return Err(self.phase_error(&names));
+        }
+        recipe.schedule = self.schedule;
+        recipe.batch_size = self.batch_size;
+        recipe.clip_norm = self.clip_norm.map(|x| x as f32);
+        recipe.ema = self.ema.map(|x| x as f32);
+        Ok(recipe)
+    }
+
+    /// The hyper-parameters of `entry` as set here.
+    ///
+    /// # Errors
+    /// If one is unknown or its value does not fit.
+    pub fn hypers(&self, entry: &Entry) -> Result<Hypers, Error> {
+        let mut hypers = Hypers::defaults(entry.name, entry.hypers);
+        for (name, value) in &self.hypers {
+            hypers.set(name, &settings::hyper_to_text(value))?;
+        }
+        Ok(hypers)
+    }
+
+    fn phase_error(&self, expected: &[&str]) -> Error {
+        let found: Vec<_> = self.optimisers.keys().map(String::as_str).collect();
+        Error::Config {
+            origin: "optimisers".into(),
+            reason: format!(
+                "expected {} of {}, found {}",
+                expected.join(", "),
+                self.model,
+                if found.is_empty() { "none".into() } else { found.join(", ") }
+            ),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let set = [self.epochs.is_some(), self.steps.is_some(), self.time.is_some()];
+        if set.iter().filter(|&&set| set).count() != 1 {
+            return Err("expected one of epochs, steps, time".into());
+        }
+        if self.epochs == Some(0) || self.steps == Some(0) {
+            return Err("expected at least 1 epoch or step, found 0".into());
+        }
+        if let Some(time) = &self.time {
+            settings::parse_time(time).map_err(|reason| format!("time: {reason}"))?;
+        }
+        if self.batch_size == 0 {
+            return Err("batch_size: expected at least 1, found 0".into());
+        }
+        if let Some(norm) = self.clip_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
+            return Err(format!("clip_norm: expected a number above 0, found {norm}"));
+        }
+        if let Some(decay) = self.ema.filter(|decay| !(0.0..1.0).contains(decay)) {
+            return Err(format!("ema: expected a decay from 0 to below 1, found {decay}"));
+        }
+        settings::check_schedule(&self.schedule).map_err(|reason| format!("schedule: {reason}"))?;
+        for (name, optimiser) in &self.optimisers {
+            settings::check_optimiser(optimiser).map_err(|reason| format!("{name}: {reason}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// A dataset's fingerprint as it is written.
+fn fingerprint(data: &Dataset) -> String {
+    format!("{:016x}", data.fingerprint())
+}
+
+fn other_data(name: &str, expected: &str, found: &str) -> Error {
+    Error::Data {
+        data: name.into(),
+        expected: format!("the data the run began with ({expected})"),
+        found: format!("other data ({found})"),
+    }
+}
+
+/// TOML text as a table, with the line of an error.
+///
+/// # Errors
+/// If the text is no TOML.
+pub fn parse(text: &str, origin: &str) -> Result<Table, Error> {
+    text.parse::<Table>().map_err(|error| {
+        let before = &text[..error.span().map_or(0, |span| span.start).min(text.len())];
+        let line = before.matches('\n').count() + 1;
+        Error::Config { origin: origin.into(), reason: format!("line {line}: {}", one_line(&error)) }
+    })
+}
+
+/// Lays `layer` over `table`, key by key and level by level.
+fn overlay(table: &mut Table, layer: Table) {
+    for (key, value) in layer {
+        match (table.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => {
+                // Another optimiser or schedule: what the old one was set to means nothing to it.
+                if let Some(kind) = above.get(KIND).filter(|kind| below.get(KIND) != Some(kind)) {
+                    let lr = below.get("lr").and_then(|lr| lr.clone().try_into().ok());
+                    let kind = kind.as_str().unwrap_or_default();
+                    let defaults = settings::default_optimiser(kind, lr.unwrap_or_default());
+                    *below = defaults.and_then(|it| Table::try_from(it).ok()).unwrap_or_default();
+                }
+                overlay(below, above);
+            }
+            (_, value) => {
+                table.insert(key, value);
+            }
+        }
+    }
+}
+
+/// The message of a TOML error, which may have several lines, in one.
+fn one_line(error: &(impl std::fmt::Display + ?Sized)) -> String {
+    let text = error.to_string();
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    // A parse error draws the place; the last line says what is wrong.
+    match lines[..] {
+        [first, .., last] if first.starts_with("TOML parse error") => last.into(),
+        _ => lines.join(" "),
+    }
+}

@@ -1,0 +1,348 @@
+//! One training step: lanes, their sum in a fixed order, clipping, optimisers, average.
+//!
+//! 1. The batch is cut into micro-batches of the size the model asks for. Each runs forward and
+//!    backward on a tape of its own, with kernels that stay on its thread.
+//! 2. Micro-batches form at most [`GROUPS`] groups of neighbours. Those of a group run one after
+//!    another and add into one gradient, so memory does not grow with the batch.
+//! 3. Groups run side by side as the leaves of a binary tree and are added from the leaves up.
+//!
+//! All three cuts depend on the batch alone, not on the number of threads, and so does the order
+//! of every sum: any number of threads computes the same bytes.
+
+use crate::Error;
+use crate::metrics::Tally;
+use grad::kernels::{Element, parallel};
+use grad::{Tape, Tensor, Var};
+use nn::clip;
+use nn::ema::Ema;
+use nn::model::{Batch, Loss, Model, Phase, Recipe, Spread};
+use nn::optim::OptimiserState;
+use nn::{ParamId, Params};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// The most gradients that are ever held at once, whatever the batch and the threads.
+const GROUPS: usize = 8;
+/// How many numbers of a sum one thread adds at a time.
+const ADD_CHUNK: usize = 1 << 14;
+
+/// Makes the part `range` of the batch of a step.
+pub type Images<'a> = dyn Fn(Range<usize>) -> Batch + Sync + 'a;
+
+/// A model in training: its parameters and what its optimisers remember.
+pub struct Engine {
+    model: Box<dyn Model>,
+    recipe: Recipe,
+    spread: Spread,
+    params: Params<f32>,
+    optimisers: Vec<OptimiserState>,
+    ema: Option<Ema>,
+    step: u64,
+}
+
+impl Engine {
+    /// A model that has made no step.
+    pub fn new(model: Box<dyn Model>, params: Params<f32>, recipe: Recipe) -> Engine {
+        let optimisers = (recipe.phases.iter())
+            .map(|phase| {
+                let ids = params.ids().filter(|&id| {
+                    params[id].trainable && params[id].name.starts_with(phase.prefix)
+                });
+                OptimiserState::new(phase.optimiser.clone(), &params, ids.collect())
+            })
+            .collect();
+        Engine {
+            spread: model.spread(recipe.batch_size),
+            ema: recipe.ema.map(|decay| Ema::new(decay, &params)),
+            optimisers,
+            model,
+            params,
+            recipe,
+            step: 0,
+        }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &dyn Model {
+        &*self.model
+    }
+
+    /// The parameters as the last step left them.
+    pub fn params(&self) -> &Params<f32> {
+        &self.params
+    }
+
+    /// The parameters to evaluate: their moving average, if the recipe asks for one.
+    pub fn evaluated(&self) -> &Params<f32> {
+        self.ema.as_ref().map_or(&self.params, Ema::params)
+    }
+
+    /// How the model is trained.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// How a batch is spread over the cores.
+    pub fn spread(&self) -> Spread {
+        self.spread
+    }
+
+    /// How many steps were made.
+    pub fn steps(&self) -> u64 {
+        self.step
+    }
+
+    /// What the loss of a phase is called in metrics: `nats` where the model tells likelihoods,
+    /// the phase's name where there are several.
+    pub fn loss_name(&self, phase: usize) -> &'static str {
+        match &self.recipe.phases[..] {
+            [_] if self.model.likelihood().is_some() => "nats",
+            [_] => "loss",
+            phases => phases[phase].name,
+        }
+    }
+
+    /// One step on a batch of `len` images with the learning rate times `lr_factor`: every active
+    /// phase in turn. Adds losses and their parts to `tally` and gives the loss of the first
+    /// active phase, per image.
+    ///
+    /// Run it inside a [`Pool`](crate::Pool).
+    ///
+    /// # Errors
+    /// If a loss is not finite. Then that phase changed nothing.
+    pub fn step(
+        &mut self,
+        len: usize,
+        images: &Images,
+        lr_factor: f64,
+        tally: &mut Tally,
+    ) -> Result<f64, Error> {
+        let mut first = None;
+        for phase in 0..self.recipe.phases.len() {
+            if !self.model.is_active(phase, self.step) {
+                continue;
+            }
+            let pass = self.pass(phase, len, images);
+            if !pass.loss.is_finite() {
+                return Err(Error::NotFinite {
+                    step: self.step + 1,
+                    what: format!("loss ({})", self.recipe.phases[phase].name),
+                    found: pass.loss,
+                });
+            }
+            first.get_or_insert(pass.loss / len as f64);
+            tally.add(self.loss_name(phase), pass.loss, len as u64);
+            for (name, sum) in &pass.parts {
+                tally.add(name, *sum, len as u64);
+            }
+            self.update(phase, pass, len, lr_factor);
+        }
+        self.step += 1;
+        if let Some(ema) = &mut self.ema {
+            ema.update(&self.params);
+        }
+        Ok(first.unwrap_or(0.0))
+    }
+
+    /// Changes the parameters by what a pass over the whole batch found.
+    fn update(&mut self, phase: usize, pass: Pass, len: usize, lr_factor: f64) {
+        let mut scale = 1.0 / len as f64;
+        if let Some(limit) = self.recipe.clip_norm {
+            let norm = scale * clip::global_norm(&pass.gradients);
+            scale *= clip::norm_factor(norm, f64::from(limit));
+        }
+        let optimiser = &mut self.optimisers[phase];
+        optimiser.step_scaled(&mut self.params, &pass.gradients, lr_factor, scale);
+        for (id, value) in averages(pass.updates) {
+            self.params.get_mut(id).value = value;
+        }
+    }
+
+    /// Loss and gradients of the whole batch.
+    fn pass(&self, phase: usize, len: usize, images: &Images) -> Pass {
+        match self.spread {
+            Spread::IntraOp => self.lane(phase, 0..len, images),
+            Spread::Lanes(size) => self.tree(phase, &groups(len, size.max(1)), images),
+        }
+    }
+
+    /// The sum over these groups, each a range of images and the size of its micro-batches.
+    fn tree(&self, phase: usize, groups: &[Vec<Range<usize>>], images: &Images) -> Pass {
+        if let [group] = groups {
+            return parallel::serial(|| {
+                let mut lanes = group.iter().map(|lane| self.lane(phase, lane.clone(), images));
+                let first = lanes.next().expect("a group has a lane");
+                lanes.fold(first, Pass::plus)
+            });
+        }
+        let (left, right) = groups.split_at(groups.len() / 2);
+        let (left, right) = rayon::join(
+            || self.tree(phase, left, images),
+            || self.tree(phase, right, images),
+        );
+        left.plus(right)
+    }
+
+    /// Forward and backward on one part of the batch.
+    fn lane(&self, phase: usize, part: Range<usize>, images: &Images) -> Pass {
+        let Phase { prefix, .. } = self.recipe.phases[phase];
+        let count = part.len();
+        let batch = images(part);
+        let tape = Tape::new();
+        let bound = self.params.bind_where(&tape, |param| param.name.starts_with(prefix));
+        let Loss { sum, parts } = self.model.loss(phase, &bound, &batch);
+        let loss = f64::from(sum.item());
+        let wrt: Vec<&Var<f32>> = bound.recorded().map(|(_, var)| var).collect();
+        let gradients = tape.into_gradients(&sum, &wrt);
+        let updates = bound.take_updates().into_iter().map(|(id, value)| (id, count, value));
+        Pass { gradients, loss, parts, updates: updates.collect() }
+    }
+
+    /// Everything that is not configuration, by name.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = (String, &Tensor<f32>)> {
+        let params = self.params.tensors().map(|(name, t)| (format!("{PARAMS}{name}"), t));
+        let average = self.ema.iter().flat_map(Ema::tensors);
+        let average = average.map(|(name, t)| (format!("{AVERAGE}{name}"), t));
+        let moments = self.phases().flat_map(|(phase, optimiser)| {
+            let prefix = moments(phase);
+            optimiser.tensors().map(move |(name, t)| (format!("{prefix}{name}"), t))
+        });
+        params.chain(average).chain(moments)
+    }
+
+    /// The steps each phase's optimiser has made, by the phase's name.
+    pub(crate) fn step_counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.phases().map(|(phase, optimiser)| (phase, optimiser.step_count()))
+    }
+
+    fn phases(&self) -> impl Iterator<Item = (&'static str, &OptimiserState)> {
+        let names = self.recipe.phases.iter().map(|phase| phase.name);
+        names.zip(&self.optimisers)
+    }
+
+    /// Takes back what [`tensors`](Self::tensors), [`step_counts`](Self::step_counts) and
+    /// [`steps`](Self::steps) gave. After an error this engine is of no use.
+    pub(crate) fn restore(
+        &mut self,
+        step: u64,
+        step_count: impl Fn(&str) -> u64,
+        take: &mut dyn FnMut(&str) -> Option<Tensor<f32>>,
+    ) -> Result<(), nn::save::ParamsError> {
+        self.params.restore_from(&mut |name| take(&format!("{PARAMS}{name}")))?;
+        if let Some(ema) = &mut self.ema {
+            ema.restore(&mut |name| take(&format!("{AVERAGE}{name}")))?;
+        }
+        for (phase, optimiser) in self.recipe.phases.iter().zip(&mut self.optimisers) {
+            let prefix = moments(phase.name);
+            let steps = step_count(phase.name);
+            optimiser.restore(steps, &mut |name| take(&format!("{prefix}{name}")))?;
+        }
+        self.step = step;
+        Ok(())
+    }
+}
+
+/// Where the parameters are in a checkpoint.
+pub(crate) const PARAMS: &str = "params.";
+/// Where their moving average is.
+pub(crate) const AVERAGE: &str = "ema.";
+/// Where the moments of a phase's optimiser are.
+fn moments(phase: &str) -> String {
+    format!("optimisers.{phase}.")
+}
+
+/// What one part of a batch adds: sums over its images.
+struct Pass {
+    gradients: Vec<Tensor<f32>>,
+    loss: f64,
+    parts: Vec<(&'static str, f64)>,
+    /// New values of parameters that are not trained, with the number of images behind each.
+    updates: Vec<(ParamId, usize, Tensor<f32>)>,
+}
+
+impl Pass {
+    fn plus(mut self, other: Pass) -> Pass {
+        for (sum, term) in self.gradients.iter_mut().zip(&other.gradients) {
+            add(sum.make_mut(), term.data());
+        }
+        self.loss += other.loss;
+        for ((_, sum), (_, term)) in self.parts.iter_mut().zip(&other.parts) {
+            *sum += term;
+        }
+        self.updates.extend(other.updates);
+        self
+    }
+}
+
+/// sum += term, on all threads unless this runs in a lane.
+fn add(sum: &mut [f32], term: &[f32]) {
+    if parallel::threads() == 1 || sum.len() <= ADD_CHUNK {
+        f32::add_assign(sum, term);
+    } else {
+        (sum.par_chunks_mut(ADD_CHUNK).zip(term.par_chunks(ADD_CHUNK)))
+            .for_each(|(sum, term)| f32::add_assign(sum, term));
+    }
+}
+
+/// `len` images in micro-batches of `size`, dealt to at most [`GROUPS`] groups of neighbours.
+fn groups(len: usize, size: usize) -> Vec<Vec<Range<usize>>> {
+    let lanes = len.div_ceil(size);
+    let groups = lanes.min(GROUPS);
+    (0..groups)
+        .map(|group| {
+            (group * lanes / groups..(group + 1) * lanes / groups)
+                .map(|lane| lane * size..((lane + 1) * size).min(len))
+                .collect()
+        })
+        .collect()
+}
+
+/// The mean over the images of each updated parameter, added in the order of the lanes.
+fn averages(updates: Vec<(ParamId, usize, Tensor<f32>)>) -> Vec<(ParamId, Tensor<f32>)> {
+    let mut means: Vec<(ParamId, f32, Tensor<f32>)> = Vec::new();
+    for (id, count, value) in updates {
+        let count = count as f32;
+        match means.iter_mut().find(|(known, ..)| *known == id) {
+            None => means.push((id, count, value)),
+            Some((_, total, mean)) => {
+                *total += count;
+                let share = count / *total;
+                for (mean, &x) in mean.make_mut().iter_mut().zip(value.data()) {
+                    *mean += share * (x - *mean);
+                }
+            }
+        }
+    }
+    means.into_iter().map(|(id, _, mean)| (id, mean)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_cover_the_batch_in_order() {
+        for len in [1, 2, 7, 64, 100, 1000] {
+            for size in [1, 3, 16, 2000] {
+                let groups = groups(len, size);
+                assert!(groups.len() <= GROUPS && groups.iter().all(|group| !group.is_empty()));
+                let mut next = 0;
+                for lane in groups.iter().flatten() {
+                    assert_eq!(lane.start, next);
+                    assert!(!lane.is_empty() && lane.len() <= size);
+                    next = lane.end;
+                }
+                assert_eq!(next, len, "{len} images by {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn updates_are_averaged_over_images() {
+        let mut params = Params::new();
+        let id = params.add("mean".into(), Tensor::zeros([1]), false);
+        let update = |count, x: f32| (id, count, Tensor::full([1], x));
+        let means = averages(vec![update(1, 3.0), update(3, 7.0)]);
+        assert_eq!(means, [(id, Tensor::full([1], 6.0))]);
+    }
+}

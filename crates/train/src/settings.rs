@@ -1,0 +1,167 @@
+//! Settings as text: times, hyper-parameters, and what an optimiser is unless told otherwise.
+
+use nn::hyper::{Hypers, Value as Kind};
+use nn::optim::Optimiser;
+use nn::schedule::Schedule;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use toml::{Table, Value};
+
+/// A length of time such as `90s`, `30m`, `2h` or `1h30m`.
+///
+/// # Errors
+/// What was expected and found, if it is none or is zero.
+pub fn parse_time(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("expected a time such as 90s, 30m or 1h30m, found {text:?}");
+    let mut rest = text.trim();
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?;
+        let (number, tail) = rest.split_at(digits);
+        let number = number.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
+        let unit = match tail.as_bytes()[0] {
+            b'h' => 3600.0,
+            b'm' => 60.0,
+            b's' => 1.0,
+            _ => return Err(wrong()),
+        };
+        seconds += number.ok_or_else(wrong)? * unit;
+        rest = tail[1..].trim_start();
+    }
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err(wrong()),
+    }
+}
+
+/// The shortest decimal number that reads as `x`: 0.1, not 0.10000000149011612.
+pub(crate) fn decimal(x: f32) -> f64 {
+    x.to_string().parse().expect("a number prints as a number")
+}
+
+/// Hyper-parameters as values of their own kind: a count is an integer, not a string.
+pub(crate) fn hypers_to_toml(hypers: &Hypers) -> Table {
+    let integer = |text: &str| text.trim().parse().map_or(Value::String(text.into()), Value::Integer);
+    let value = |default: &Kind, text: &str| match default {
+        Kind::Count(_) => integer(text),
+        Kind::Counts(_) => Value::Array(text.split(',').map(integer).collect()),
+        Kind::Number(_) => text.parse().map_or(Value::String(text.into()), Value::Float),
+        Kind::Flag(_) => text.parse().map_or(Value::String(text.into()), Value::Boolean),
+        Kind::Choice(_) => Value::String(text.into()),
+    };
+    let pair = |(hyper, text): (&nn::hyper::Hyper, &str)| (hyper.name.into(), value(&hyper.default, text));
+    hypers.iter().map(pair).collect()
+}
+
+/// The text that [`Hypers::set`] takes for a TOML value.
+pub(crate) fn hyper_to_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(list) => list.iter().map(hyper_to_text).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
+/// What the optimiser of this kind is set to unless told otherwise.
+pub(crate) fn default_optimiser(kind: &str, lr: f64) -> Option<Optimiser> {
+    let all = [
+        Optimiser::sgd(lr),
+        Optimiser::rms_prop(lr),
+        Optimiser::adagrad(lr),
+        Optimiser::adam(lr),
+        Optimiser::adam_w(lr),
+    ];
+    let kind_of = |optimiser: &Optimiser| {
+        let table = Table::try_from(optimiser).ok()?;
+        Some(table.get("kind")?.as_str()?.to_owned())
+    };
+    all.into_iter().find(|optimiser| kind_of(optimiser).as_deref() == Some(kind))
+}
+
+/// What keeps an optimiser from working, if anything does.
+pub(crate) fn check_optimiser(optimiser: &Optimiser) -> Result<(), String> {
+    let table = Table::try_from(optimiser).map_err(|error| error.to_string())?;
+    for (key, value) in &table {
+        let Some(number) = value.as_float() else { continue };
+        let decay = ["momentum", "alpha", "beta1", "beta2"].contains(&&key[..]);
+        let expected = match &key[..] {
+            _ if decay && !(0.0..1.0).contains(&number) => "from 0 to below 1",
+            "lr" | "eps" if !(number.is_finite() && number > 0.0) => "above 0",
+            _ if !(number.is_finite() && number >= 0.0) => "of at least 0",
+            _ => continue,
+        };
+        return Err(format!("{key}: expected a number {expected}, found {number}"));
+    }
+    Ok(())
+}
+
+/// What keeps a schedule from working, if anything does.
+pub(crate) fn check_schedule(schedule: &Schedule) -> Result<(), String> {
+    match *schedule {
+        Schedule::Exponential { decay } if !(decay > 0.0 && decay <= 1.0) => {
+            Err(format!("decay: expected a number above 0, at most 1, found {decay}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Serde for [`ImageSpec`](nn::model::ImageSpec).
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "nn::model::ImageSpec", deny_unknown_fields)]
+pub(crate) struct Image {
+    height: usize,
+    width: usize,
+    channels: usize,
+    levels: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    classes: Option<usize>,
+}
+
+/// Serde for what is written as text: `Display` and `FromStr`.
+pub(crate) mod text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    pub(crate) fn serialize<S: Serializer>(value: &impl Display, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(value)
+    }
+
+    pub(crate) fn deserialize<'de, D, T>(d: D) -> Result<T, D::Error>
+    where
+        D: Deserializer<'de>,
+        T: FromStr<Err: Display>,
+    {
+        String::deserialize(d)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        let seconds = |text| parse_time(text).map(|time| time.as_secs_f64());
+        assert_eq!(seconds("90s"), Ok(90.0));
+        assert_eq!(seconds("30m"), Ok(1800.0));
+        assert_eq!(seconds("1h30m"), Ok(5400.0));
+        assert_eq!(seconds("0.5h"), Ok(1800.0));
+        for text in ["", "30", "m", "-5s", "5d", "0s", "1e400s", "5 0s", "é", "5mé", "NaNs", "infs"] {
+            let error = seconds(text).unwrap_err();
+            assert!(error.ends_with(&format!("found {text:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_optimiser_has_defaults() {
+        for kind in ["sgd", "rms-prop", "adagrad", "adam", "adam-w"] {
+            let optimiser = default_optimiser(kind, 0.5).unwrap_or_else(|| panic!("{kind}"));
+            assert_eq!(optimiser.lr(), 0.5);
+            check_optimiser(&optimiser).unwrap();
+        }
+        assert_eq!(default_optimiser("adm", 0.5), None);
+        let error = check_optimiser(&Optimiser::adam_with(1e-3, 0.9, 1.0)).unwrap_err();
+        assert_eq!(error, "beta2: expected a number from 0 to below 1, found 1");
+    }
+}
