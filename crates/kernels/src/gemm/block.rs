@@ -16,9 +16,11 @@
 //! 2. a is packed only if enough panels of b pass over it; a few read it where it lies.
 //! 3. b is not packed if only a few rows pass over it and its rows are contiguous; then the two
 //!    inner loops change places, so that a panel of b is read from memory once.
-//! 4. The blocks of k depend on k alone: with reason 5 of `tile`, cutting c among threads or
+//! 4. Otherwise rows of b that are contiguous are packed by the first block of rows in passing
+//!    (reason 5 of `tile`); columns are transposed in a pass of their own.
+//! 5. The blocks of k depend on k and n alone: with reason 6 of `tile`, cutting c among threads or
 //!    packing an operand changes no bit.
-//! 5. Bias and activation are applied by the microkernel in the last block of k, while the tile
+//! 6. Bias and activation are applied by the microkernel in the last block of k, while the tile
 //!    is in registers.
 
 use super::kernels::Kernels;
@@ -31,6 +33,9 @@ use std::ops::Range;
 
 /// Most rows of b in a block: a panel of a (14 x 384 f32, 21 KB) fits L1 beside the streams.
 const KC: usize = 384;
+/// The same for c of at most NARROW columns: reading a in one piece weighs more there.
+const KC_NARROW: usize = 768;
+const NARROW: usize = 128;
 /// Most columns of b in a block: 384 x 768 f32, 1.2 MB of L2.
 const NC: usize = 768;
 
@@ -42,15 +47,15 @@ const FEW_BLOCKS: usize = 2;
 pub(super) enum Rhs<'a> {
     /// As it lies in memory.
     Plain(Mat<'a, f32>),
-    /// As [`pack_all`] leaves it, `[k, n]`.
-    Packed(&'a [f32], usize, usize),
+    /// As [`pack_all`] leaves it, with n columns.
+    Packed(&'a [f32], usize),
 }
 
 impl Rhs<'_> {
     pub(super) fn cols(&self) -> usize {
         match *self {
             Rhs::Plain(b) => b.cols,
-            Rhs::Packed(_, _, n) => n,
+            Rhs::Packed(_, n) => n,
         }
     }
 }
@@ -72,15 +77,19 @@ pub(super) struct Product<'a> {
 // rectangle of its own; everything else is shared for reading.
 unsafe impl Sync for Product<'_> {}
 
-/// The blocks of k: as many as KC asks for, of nearly equal size, by k alone.
-pub(super) fn k_blocks(k: usize) -> impl Iterator<Item = Range<usize>> {
-    let size = k.div_ceil(k.div_ceil(KC).max(1)).next_multiple_of(4).max(4);
+/// The blocks of k: as many as KC asks for, of nearly equal size, by k and n alone.
+pub(super) fn k_blocks(k: usize, n: usize) -> impl Iterator<Item = Range<usize>> {
+    let most = if n <= NARROW { KC_NARROW } else { KC };
+    let size = k
+        .div_ceil(k.div_ceil(most).max(1))
+        .next_multiple_of(16)
+        .max(16);
     // k = 0 still takes one step: beta, bias and activation are applied there.
     (0..k.div_ceil(size).max(1)).map(move |i| i * size..((i + 1) * size).min(k))
 }
 
 /// Cuts `range` into the fewest parts of at most `most`, nearly equal.
-pub(super) fn cut(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn cut(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> + Clone {
     let (len, parts) = (range.len(), range.len().div_ceil(most));
     (0..parts).map(move |i| range.start + i * len / parts..range.start + (i + 1) * len / parts)
 }
@@ -94,7 +103,7 @@ pub(super) fn packed_len(kernels: &Kernels, k: usize, n: usize) -> usize {
 pub(super) fn pack_all(kernels: &Kernels, b: Mat<f32>, to: &mut [f32]) {
     let nr = kernels.nr();
     let width = b.cols.next_multiple_of(nr);
-    for ks in k_blocks(b.rows) {
+    for ks in k_blocks(b.rows, b.cols) {
         for col in (0..b.cols).step_by(nr) {
             let to = &mut to[ks.start * width + col * ks.len()..];
             let cols = (col, nr.min(b.cols - col));
@@ -130,6 +139,8 @@ struct Panels {
     row_stride: usize,
     /// Where the last panel is instead, in rows of NR, if it is ragged and was copied.
     ragged: Option<*const f32>,
+    /// Where the first block of rows packs it to, for those that follow.
+    pack_to: Option<*mut f32>,
 }
 
 /// One step of the two outer loops: a block of b and what goes with it.
@@ -147,10 +158,14 @@ struct Step<'a> {
 /// rectangle meanwhile.
 pub(super) unsafe fn run(x: &Product, rows: Range<usize>, cols: Range<usize>) {
     let (mr, nr, k) = (x.kernels.mr(), x.kernels.nr(), x.a.cols);
-    let kc = k_blocks(k).next().map_or(0, |ks| ks.len());
+    let kc = k_blocks(k, x.b.cols()).next().map_or(0, |ks| ks.len());
     let nc = NC.min(cols.len()).next_multiple_of(nr);
     let few_rows = rows.len() <= FEW_BLOCKS * mr;
-    let leave_a = (x.a.col_stride == 1 && nc / nr < 4) || (x.a.row_stride == 1 && nc / nr < 3);
+    let wide = nc / nr;
+    // Rows whose distance is a multiple of 2 KB fall into the same few sets of L1.
+    let spread = !(x.a.row_stride * size_of::<f32>()).is_multiple_of(2048);
+    let leave_a = x.a.col_stride == 1 && (wide <= 2 || wide <= 16 && spread)
+        || x.a.row_stride == 1 && wide <= 2;
     // One vector of room for what spills over, rounded up so that panels of b are aligned.
     let room = |len: usize| (len + x.kernels.lanes).next_multiple_of(16);
     let a_len = if leave_a { 0 } else { room(mr * kc) };
@@ -169,7 +184,7 @@ pub(super) unsafe fn run(x: &Product, rows: Range<usize>, cols: Range<usize>) {
         let (a_room, b_room) = scratch.split_at_mut(a_len);
         for jc in cols.clone().step_by(nc) {
             let jc = jc..(jc + nc).min(cols.end);
-            for ks in k_blocks(k) {
+            for ks in k_blocks(k, x.b.cols()) {
                 let step = Step {
                     x,
                     cols: jc.clone(),
@@ -177,7 +192,7 @@ pub(super) unsafe fn run(x: &Product, rows: Range<usize>, cols: Range<usize>) {
                     ks,
                 };
                 // SAFETY: the caller's promise about the rectangle.
-                unsafe { step.run(&rows, (!leave_a).then_some(&mut *a_room), few_rows) }
+                unsafe { step.run(rows.clone(), (!leave_a).then_some(&mut *a_room), few_rows) }
             }
         }
     });
@@ -201,22 +216,31 @@ fn panels(
         panel: ks.len() * nr,
         row_stride: nr,
         ragged: None,
+        pack_to: None,
     };
     match x.b {
-        Rhs::Packed(data, _, n) => {
+        Rhs::Packed(data, n) => {
             packed(&data[ks.start * n.next_multiple_of(nr) + cols.start * ks.len()..])
         }
-        Rhs::Plain(b) if few_rows && b.col_stride == 1 => {
+        Rhs::Plain(b) if b.col_stride == 1 => {
             let ragged = cols.len() % nr;
+            // With few rows there is room for no more than this panel.
+            let at = if few_rows {
+                0
+            } else {
+                (cols.len() - ragged) * ks.len()
+            };
             if ragged > 0 {
-                pack(b, cols.end - ragged, room);
+                pack(b, cols.end - ragged, &mut room[at..]);
             }
-            let at = ks.start * b.row_stride + cols.start;
+            let room = room.as_mut_ptr();
+            let first = ks.start * b.row_stride + cols.start;
             Panels {
-                start: b.data.as_ptr().wrapping_add(at),
+                start: b.data.as_ptr().wrapping_add(first),
                 panel: nr,
                 row_stride: b.row_stride,
-                ragged: (ragged > 0).then_some(room.as_ptr()),
+                ragged: (ragged > 0).then_some(room.wrapping_add(at).cast_const()),
+                pack_to: (!few_rows).then_some(room),
             }
         }
         Rhs::Plain(b) => {
@@ -233,32 +257,40 @@ impl Step<'_> {
     ///
     /// # Safety
     /// The rows of the step's columns lie inside c and belong to this thread.
-    unsafe fn run(&self, rows: &Range<usize>, a_room: Option<&mut [f32]>, few_rows: bool) {
-        let (x, mr) = (self.x, self.x.kernels.mr());
-        let panels = self.cols.len().div_ceil(x.kernels.nr());
-        if let Some(a_room) = a_room {
-            for i in cut(rows.clone(), mr) {
-                let ks = (self.ks.start, self.ks.len());
-                pack::panel(x.kernels, x.a.t(), ks, (i.start, i.len()), a_room, i.len());
-                let a = (a_room.as_ptr(), 1, i.len());
-                for q in 0..panels {
-                    // SAFETY: the caller's promise; a panel of a was packed for these rows.
-                    unsafe { self.tile(&i, q, a) }
-                }
-            }
-        } else if few_rows {
+    unsafe fn run(mut self, rows: Range<usize>, mut a_room: Option<&mut [f32]>, few_rows: bool) {
+        let kernels = self.x.kernels;
+        let panels = self.cols.len().div_ceil(kernels.nr());
+        let blocks = cut(rows, kernels.mr());
+        if few_rows && a_room.is_none() {
             for q in 0..panels {
-                for i in cut(rows.clone(), mr) {
+                for i in blocks.clone() {
                     // SAFETY: the caller's promise; a is read where it lies.
                     unsafe { self.tile(&i, q, self.plain_a(i.start)) }
                 }
             }
-        } else {
-            for i in cut(rows.clone(), mr) {
-                for q in 0..panels {
-                    // SAFETY: the caller's promise; a is read where it lies.
-                    unsafe { self.tile(&i, q, self.plain_a(i.start)) }
+            return;
+        }
+        for i in blocks {
+            let a = match a_room.as_deref_mut() {
+                None => self.plain_a(i.start),
+                Some(room) => {
+                    let ks = (self.ks.start, self.ks.len());
+                    pack::panel(kernels, self.x.a.t(), ks, (i.start, i.len()), room, i.len());
+                    (room.as_ptr(), 1, i.len())
                 }
+            };
+            for q in 0..panels {
+                // SAFETY: the caller's promise; a is where it lies or was packed for these rows.
+                unsafe { self.tile(&i, q, a) }
+            }
+            if let Some(packed) = self.b.pack_to.take() {
+                self.b = Panels {
+                    start: packed,
+                    panel: self.ks.len() * kernels.nr(),
+                    row_stride: kernels.nr(),
+                    ragged: None,
+                    pack_to: None,
+                };
             }
         }
     }
@@ -281,9 +313,13 @@ impl Step<'_> {
         let (nr, lanes) = (x.kernels.nr(), x.kernels.lanes);
         let col = cols.start + q * nr;
         let width = nr.min(cols.end - col);
-        let (b_start, b_row_stride) = match b.ragged {
-            Some(ragged) if width < nr => (ragged, nr),
-            _ => (b.start.wrapping_add(q * b.panel), b.row_stride),
+        let (b_start, b_row_stride, pack_to) = match b.ragged {
+            Some(ragged) if width < nr => (ragged, nr, None),
+            _ => (
+                b.start.wrapping_add(q * b.panel),
+                b.row_stride,
+                b.pack_to.map(|to| to.wrapping_add(q * ks.len() * nr)),
+            ),
         };
         // The first panel's tile has the rows of the next block brought in.
         let (ahead, ahead_step, ahead_jump) = if q == 0 {
@@ -304,6 +340,7 @@ impl Step<'_> {
             a_col_stride: a.2,
             b: b_start,
             b_row_stride,
+            packed: pack_to.unwrap_or(std::ptr::null_mut()),
             c: x.c.wrapping_add(i.start * x.c_row_stride + col),
             c_row_stride: x.c_row_stride,
             last: width - (width - 1) / lanes * lanes,
@@ -321,10 +358,14 @@ impl Step<'_> {
                 Activation::Identity
             },
         };
-        let run = x.kernels.tile(i.len(), width, a.1 != 1);
+        let run = if pack_to.is_some() {
+            x.kernels.packing_tile(i.len(), width, a.1 != 1)
+        } else {
+            x.kernels.tile(i.len(), width, a.1 != 1)
+        };
         // SAFETY: `Kernels` exist only where their instruction set does. The tile is part of the
         // rectangle; its operands are parts of a and b with whole vectors in every row, for a
-        // ragged panel of b is always a copy.
+        // ragged panel of b is always a copy. A whole panel is packed to where it has room.
         unsafe { run(&tile) }
     }
 }

@@ -74,7 +74,7 @@ impl Multiply for f32 {
             a.col_stride = 1;
         }
         let b = match b {
-            Operand::Packed(b) => Rhs::Packed(&b.data, b.k, b.n),
+            Operand::Packed(b) => Rhs::Packed(&b.data, b.n),
             Operand::Plain(mut b) => {
                 if b.cols == 1 {
                     b.col_stride = 1;

@@ -26,6 +26,8 @@ pub(super) struct Kernels {
     pub(super) lanes: usize,
     /// Microkernels by [vectors - 1][rows - 1][form].
     pub(super) tiles: &'static [&'static [[TileFn; 2]]],
+    /// The same, packing b on the way, for the tallest tiles: by [vectors - 1][MR - rows][form].
+    pub(super) packing: &'static [&'static [[TileFn; 2]]],
     pub(super) transpose: TransposeFn,
     pub(super) copy: CopyFn,
 }
@@ -57,5 +59,12 @@ impl Kernels {
     #[inline]
     pub(super) fn tile(&self, rows: usize, cols: usize, a_rows: bool) -> TileFn {
         self.tiles[cols.div_ceil(self.lanes) - 1][rows - 1][usize::from(a_rows)]
+    }
+
+    /// As [`Kernels::tile`], packing b on the way. The first of three or more nearly equal blocks
+    /// of rows is tall enough for it.
+    #[inline]
+    pub(super) fn packing_tile(&self, rows: usize, cols: usize, a_rows: bool) -> TileFn {
+        self.packing[cols.div_ceil(self.lanes) - 1][self.mr() - rows][usize::from(a_rows)]
     }
 }

@@ -17,7 +17,9 @@
 //! 3. Elements of a are splat straight from memory, so a need not be packed: its rows (k is
 //!    contiguous) and its columns (rows are contiguous) can be read where they lie.
 //! 4. b can be read where it lies too; only its row stride differs from that of a packed panel.
-//! 5. Each element of c is one chain of multiply-adds in the order of k whatever the tile is,
+//! 5. Or it is copied to a packed panel on the way, while its rows are in registers anyway: the
+//!    first block of rows packs for those that follow, and no pass over b is spent on packing.
+//! 6. Each element of c is one chain of multiply-adds in the order of k whatever the tile is,
 //!    so how a product is cut into tiles and threads never changes a bit of the result.
 
 use super::Activation;
@@ -34,6 +36,8 @@ pub(super) struct Tile {
     pub a_col_stride: usize,
     pub b: *const f32,
     pub b_row_stride: usize,
+    /// Where an instance that packs puts the rows of b, one after the other.
+    pub packed: *mut f32,
     pub c: *mut f32,
     pub c_row_stride: usize,
     /// How many columns of the last vector exist: 1..=LANES.
@@ -55,7 +59,8 @@ pub(super) struct Tile {
 /// # Safety
 /// The machine has the instruction set the function was made for. `a`, `b`, `c` and `bias` (if
 /// not null) are valid for every element of the tile: MR x k, k x columns, MR x columns and
-/// columns, c for writing and overlapping none of the others; whole vectors of b are read.
+/// columns, c for writing and overlapping none of the others; whole vectors of b are read. An
+/// instance that packs writes k rows of whole vectors to `packed`.
 pub(super) type TileFn = unsafe fn(&Tile);
 
 /// The few vector operations a tile needs.
@@ -111,14 +116,22 @@ macro_rules! unroll {
 }
 
 /// The microkernel. `ROWS`: rows of a are contiguous (its column stride is 1), else its columns
-/// (its row stride is 1).
+/// (its row stride is 1). `PACK`: b is copied to `packed` on the way.
 ///
 /// # Safety
 /// As [`TileFn`], and inlined into a function with the instruction set of `V`.
 // Loops over constant indices are what unrolls into registers for certain.
 #[allow(clippy::needless_range_loop)]
 #[inline(always)]
-pub(super) unsafe fn tile<V: Lanes, const MR: usize, const NV: usize, const ROWS: bool>(t: &Tile) {
+pub(super) unsafe fn tile<
+    V: Lanes,
+    const MR: usize,
+    const NV: usize,
+    const ROWS: bool,
+    const PACK: bool,
+>(
+    t: &Tile,
+) {
     let row = if ROWS { t.a_row_stride } else { 1 };
     let col = if ROWS { 1 } else { t.a_col_stride };
     // SAFETY: the caller vouches for every element; pointers past the tile are never read.
@@ -139,11 +152,18 @@ pub(super) unsafe fn tile<V: Lanes, const MR: usize, const NV: usize, const ROWS
             a[g] = t.a.wrapping_add(5 * g * row);
         }
         let mut b = t.b;
+        let mut packed = t.packed;
         macro_rules! step {
             () => {
                 let mut x = [V::splat(0.0); NV];
                 for j in 0..NV {
                     x[j] = V::load(b.add(j * V::LANES));
+                    if PACK {
+                        x[j].store(packed.add(j * V::LANES));
+                    }
+                }
+                if PACK {
+                    packed = packed.wrapping_add(NV * V::LANES);
                 }
                 unroll!(I < MR => {
                     let at = if ROWS {

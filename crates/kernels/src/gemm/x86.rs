@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 use std::ops::Add;
 
 use super::kernels::Kernels;
-use super::tile::{Lanes, Tile, TileFn, copy, tile};
+use super::tile::{Lanes, Tile, copy, tile};
 
 #[derive(Clone, Copy)]
 struct Zmm(__m512);
@@ -129,9 +129,11 @@ macro_rules! instances {
         }
 
         #[target_feature(enable = $features)]
-        unsafe fn $name<const MR: usize, const NV: usize, const ROWS: bool>(t: &Tile) {
+        unsafe fn $name<const MR: usize, const NV: usize, const ROWS: bool, const PACK: bool>(
+            t: &Tile,
+        ) {
             // SAFETY: this function has the instruction set; the rest is the caller's duty.
-            unsafe { tile::<$V, MR, NV, ROWS>(t) }
+            unsafe { tile::<$V, MR, NV, ROWS, PACK>(t) }
         }
     };
 }
@@ -143,33 +145,27 @@ instances!(
 );
 instances!(avx2_tile, avx2_copy, Ymm, "avx2,fma");
 
-/// Instances by [vectors - 1][rows - 1][whether rows of a are contiguous].
+/// Instances by [vectors - 1], height in the order given, and [whether rows of a are contiguous].
 macro_rules! table {
-    ($name:ident $nv:literal: $($mr:literal)*) => {
-        &[$([
-            $name::<$mr, $nv, false>,
-            $name::<$mr, $nv, true>,
-        ]),*]
+    ($name:ident $pack:literal: $mr:tt) => {
+        &[table!(@ $name 1 $pack $mr), table!(@ $name 2 $pack $mr)]
+    };
+    (@ $name:ident $nv:literal $pack:literal [$($mr:literal)*]) => {
+        &[$([$name::<$mr, $nv, false, $pack>, $name::<$mr, $nv, true, $pack>]),*]
     };
 }
-static AVX512_TILES: [&[[TileFn; 2]]; 2] = [
-    table!(avx512_tile 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-    table!(avx512_tile 2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-];
-static AVX2_TILES: [&[[TileFn; 2]]; 2] = [
-    table!(avx2_tile 1: 1 2 3 4 5 6),
-    table!(avx2_tile 2: 1 2 3 4 5 6),
-];
 
 pub(super) static AVX512: Kernels = Kernels {
     lanes: 16,
-    tiles: &AVX512_TILES,
+    tiles: table!(avx512_tile false: [1 2 3 4 5 6 7 8 9 10 11 12 13 14]),
+    packing: table!(avx512_tile true: [14 13 12 11 10 9]),
     transpose: avx512_transpose,
     copy: avx512_copy,
 };
 pub(super) static AVX2: Kernels = Kernels {
     lanes: 8,
-    tiles: &AVX2_TILES,
+    tiles: table!(avx2_tile false: [1 2 3 4 5 6]),
+    packing: table!(avx2_tile true: [6 5 4]),
     transpose: avx2_transpose,
     copy: avx2_copy,
 };
