@@ -23,7 +23,7 @@
 //!    so how a product is cut into tiles and threads never changes a bit of the result.
 
 use super::Activation;
-use std::ops::Add;
+use crate::simd::Vector;
 
 /// What a tile is made of; all pointers are to the tile's first element.
 #[derive(Clone, Copy)]
@@ -63,33 +63,22 @@ pub(super) struct Tile {
 /// instance that packs writes k rows of whole vectors to `packed`.
 pub(super) type TileFn = unsafe fn(&Tile);
 
-/// The few vector operations a tile needs.
-pub(super) trait Lanes: Copy + Add<Output = Self> {
-    /// How many numbers a vector holds.
-    const LANES: usize;
-    fn splat(x: f32) -> Self;
-    /// # Safety
-    /// `LANES` elements can be read from `x`.
-    unsafe fn load(x: *const f32) -> Self;
-    /// # Safety
-    /// `len <= LANES` elements can be read from `x`.
-    unsafe fn load_first(x: *const f32, len: usize) -> Self;
-    /// # Safety
-    /// `LANES` elements can be written to `y`.
-    unsafe fn store(self, y: *mut f32);
-    /// # Safety
-    /// `len <= LANES` elements can be written to `y`.
-    unsafe fn store_first(self, y: *mut f32, len: usize);
-    fn mul_add(self, b: Self, c: Self) -> Self;
-    fn max(self, b: Self) -> Self;
-    fn min(self, b: Self) -> Self;
-    fn prefetch(x: *const f32);
-}
-
 /// Steps of k between two advances of the prefetch by a whole column block.
 pub(super) const BLOCK: usize = 16;
 /// How many rows of b ahead of use are brought into L1.
 const B_AHEAD: usize = 16;
+
+/// Brings the cache line at `x` into L1, wherever it points.
+#[inline(always)]
+fn prefetch(x: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(x.cast())
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = x;
+}
 
 /// Its argument, as a value the optimiser knows nothing about.
 macro_rules! opaque {
@@ -120,11 +109,12 @@ macro_rules! unroll {
 ///
 /// # Safety
 /// As [`TileFn`], and inlined into a function with the instruction set of `V`.
-// Loops over constant indices are what unrolls into registers for certain.
-#[allow(clippy::needless_range_loop)]
+// Loops over constant indices are what unrolls into registers for certain; the empty assembly
+// passes pointers through and looks at nothing.
+#[allow(clippy::needless_range_loop, clippy::pointers_in_nomem_asm_block)]
 #[inline(always)]
 pub(super) unsafe fn tile<
-    V: Lanes,
+    V: Vector<Element = f32>,
     const MR: usize,
     const NV: usize,
     const ROWS: bool,
@@ -138,7 +128,7 @@ pub(super) unsafe fn tile<
     unsafe {
         for i in 0..MR {
             for j in 0..NV {
-                V::prefetch(t.c.wrapping_add(i * t.c_row_stride + j * V::LANES));
+                prefetch(t.c.wrapping_add(i * t.c_row_stride + j * V::LANES));
             }
         }
         let mut acc = [[V::splat(0.0); NV]; MR];
@@ -157,9 +147,9 @@ pub(super) unsafe fn tile<
             () => {
                 let mut x = [V::splat(0.0); NV];
                 for j in 0..NV {
-                    x[j] = V::load(b.add(j * V::LANES));
+                    x[j] = V::load_ptr(b.add(j * V::LANES));
                     if PACK {
-                        x[j].store(packed.add(j * V::LANES));
+                        x[j].store_ptr(packed.add(j * V::LANES));
                     }
                 }
                 if PACK {
@@ -188,10 +178,10 @@ pub(super) unsafe fn tile<
         for _ in 0..t.k / BLOCK {
             let mut line = ahead;
             for _ in 0..BLOCK {
-                V::prefetch(line);
+                prefetch(line);
                 line = line.wrapping_add(t.ahead_step);
                 for j in 0..NV {
-                    V::prefetch(b.wrapping_add(B_AHEAD * t.b_row_stride + j * V::LANES));
+                    prefetch(b.wrapping_add(B_AHEAD * t.b_row_stride + j * V::LANES));
                 }
                 step!();
             }
@@ -206,9 +196,9 @@ pub(super) unsafe fn tile<
                     let c = t.c.add(i * t.c_row_stride + j * V::LANES);
                     acc[i][j] = acc[i][j]
                         + if j + 1 == NV {
-                            V::load_first(c, t.last)
+                            V::load_ptr_partial(c, t.last)
                         } else {
-                            V::load(c)
+                            V::load_ptr(c)
                         };
                 }
             }
@@ -217,9 +207,9 @@ pub(super) unsafe fn tile<
             for j in 0..NV {
                 let bias = t.bias.add(j * V::LANES);
                 let bias = if j + 1 == NV {
-                    V::load_first(bias, t.last)
+                    V::load_ptr_partial(bias, t.last)
                 } else {
-                    V::load(bias)
+                    V::load_ptr(bias)
                 };
                 for i in 0..MR {
                     acc[i][j] = acc[i][j] + bias;
@@ -251,9 +241,9 @@ pub(super) unsafe fn tile<
             for j in 0..NV {
                 let c = t.c.add(i * t.c_row_stride + j * V::LANES);
                 if j + 1 == NV {
-                    acc[i][j].store_first(c, t.last);
+                    acc[i][j].store_ptr_partial(c, t.last);
                 } else {
-                    acc[i][j].store(c);
+                    acc[i][j].store_ptr(c);
                 }
             }
         }
@@ -265,7 +255,7 @@ pub(super) unsafe fn tile<
 /// # Safety
 /// As [`super::kernels::CopyFn`], and inlined into a function with the instruction set of `V`.
 #[inline(always)]
-pub(super) unsafe fn copy<V: Lanes>(
+pub(super) unsafe fn copy<V: Vector<Element = f32>>(
     from: *const f32,
     from_stride: usize,
     width: usize,
@@ -280,10 +270,10 @@ pub(super) unsafe fn copy<V: Lanes>(
         for p in 0..k {
             let (from, to) = (from.add(p * from_stride), to.add(p * to_stride));
             for j in (0..whole).step_by(V::LANES) {
-                V::load(from.add(j)).store(to.add(j));
+                V::load_ptr(from.add(j)).store_ptr(to.add(j));
             }
             if rest > 0 {
-                V::load_first(from.add(whole), rest).store(to.add(whole));
+                V::load_ptr_partial(from.add(whole), rest).store_ptr(to.add(whole));
             }
         }
     }

@@ -1,116 +1,13 @@
 //! The microkernel and the transposing copy for AVX-512 and AVX2.
 //!
-//! The vector types are private to this file and used only from its `#[target_feature]`
-//! functions, which are reached only through a table that an [`Isa`](crate::simd::Isa) token
-//! stands for: that is why their intrinsics may be called.
+//! The `#[target_feature]` functions of this file are reached only through a table that an
+//! [`Isa`](crate::simd::Isa) token stands for: that is why they may be called.
 
 use std::arch::x86_64::*;
-use std::ops::Add;
 
 use super::kernels::Kernels;
-use super::tile::{Lanes, Tile, copy, tile};
-
-#[derive(Clone, Copy)]
-struct Zmm(__m512);
-
-#[derive(Clone, Copy)]
-struct Ymm(__m256);
-
-/// Implements [`Lanes`] by intrinsics. The three ways to name a part of a vector differ.
-macro_rules! lanes {
-    ($V:ident, $lanes:literal, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident,
-     $max:ident, $min:ident, $mask:expr, $load_first:expr, $store_first:expr) => {
-        impl Add for $V {
-            type Output = $V;
-            #[inline(always)]
-            fn add(self, b: $V) -> $V {
-                // SAFETY: the file's opening comment: the machine has the instruction set.
-                unsafe { $V($add(self.0, b.0)) }
-            }
-        }
-        // SAFETY of the whole impl: the file's opening comment; memory is the caller's duty.
-        impl Lanes for $V {
-            const LANES: usize = $lanes;
-            #[inline(always)]
-            fn splat(x: f32) -> Self {
-                // SAFETY: the machine has the instruction set.
-                unsafe { $V($splat(x)) }
-            }
-            #[inline(always)]
-            unsafe fn load(x: *const f32) -> Self {
-                // SAFETY: and the caller vouches for the memory.
-                unsafe { $V($load(x)) }
-            }
-            #[inline(always)]
-            unsafe fn load_first(x: *const f32, len: usize) -> Self {
-                // SAFETY: lanes outside the mask are not touched; the caller vouches for the rest.
-                unsafe { $V($load_first(x, $mask(len))) }
-            }
-            #[inline(always)]
-            unsafe fn store(self, y: *mut f32) {
-                // SAFETY: and the caller vouches for the memory.
-                unsafe { $store(y, self.0) }
-            }
-            #[inline(always)]
-            unsafe fn store_first(self, y: *mut f32, len: usize) {
-                // SAFETY: lanes outside the mask are not touched; the caller vouches for the rest.
-                unsafe { $store_first(y, $mask(len), self.0) }
-            }
-            #[inline(always)]
-            fn mul_add(self, b: Self, c: Self) -> Self {
-                // SAFETY: the machine has the instruction set.
-                unsafe { $V($fma(self.0, b.0, c.0)) }
-            }
-            #[inline(always)]
-            fn max(self, b: Self) -> Self {
-                // SAFETY: the machine has the instruction set.
-                unsafe { $V($max(self.0, b.0)) }
-            }
-            #[inline(always)]
-            fn min(self, b: Self) -> Self {
-                // SAFETY: the machine has the instruction set.
-                unsafe { $V($min(self.0, b.0)) }
-            }
-            #[inline(always)]
-            fn prefetch(x: *const f32) {
-                // SAFETY: a prefetch never faults.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(x.cast()) }
-            }
-        }
-    };
-}
-
-lanes!(
-    Zmm,
-    16,
-    _mm512_set1_ps,
-    _mm512_loadu_ps,
-    _mm512_storeu_ps,
-    _mm512_fmadd_ps,
-    _mm512_add_ps,
-    _mm512_max_ps,
-    _mm512_min_ps,
-    |len: usize| ((1u32 << len) - 1) as __mmask16,
-    |x, mask| _mm512_maskz_loadu_ps(mask, x),
-    _mm512_mask_storeu_ps
-);
-lanes!(
-    Ymm,
-    8,
-    _mm256_set1_ps,
-    _mm256_loadu_ps,
-    _mm256_storeu_ps,
-    _mm256_fmadd_ps,
-    _mm256_add_ps,
-    _mm256_max_ps,
-    _mm256_min_ps,
-    |len: usize| _mm256_cmpgt_epi32(
-        _mm256_set1_epi32(len as i32),
-        _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)
-    ),
-    |x, mask| _mm256_maskload_ps(x, mask),
-    _mm256_maskstore_ps
-);
+use super::tile::{Tile, copy, tile};
+use crate::simd::{Avx2, Avx512};
 
 /// The microkernel and the copy for one instruction set.
 macro_rules! instances {
@@ -140,10 +37,10 @@ macro_rules! instances {
 instances!(
     avx512_tile,
     avx512_copy,
-    Zmm,
+    Avx512,
     "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"
 );
-instances!(avx2_tile, avx2_copy, Ymm, "avx2,fma");
+instances!(avx2_tile, avx2_copy, Avx2, "avx2,fma");
 
 /// Instances by [vectors - 1], height in the order given, and [whether rows of a are contiguous].
 macro_rules! table {

@@ -27,8 +27,9 @@ impl Vector for Double {
         Self(unsafe { *x })
     }
     #[inline(always)]
-    unsafe fn load_ptr_partial(_: *const f64, _: usize) -> Self {
-        Self(0.0) // `len < LANES` leaves nothing to read
+    unsafe fn load_ptr_partial(x: *const f64, len: usize) -> Self {
+        // SAFETY: the caller's promise: with a length there is one element.
+        Self(if len > 0 { unsafe { *x } } else { 0.0 })
     }
     #[inline(always)]
     unsafe fn store_ptr(self, y: *mut f64) {
@@ -36,8 +37,11 @@ impl Vector for Double {
         unsafe { *y = self.0 }
     }
     #[inline(always)]
-    unsafe fn store_ptr_partial(self, _: *mut f64, _: usize) {
-        // `len < LANES` leaves nothing to write.
+    unsafe fn store_ptr_partial(self, y: *mut f64, len: usize) {
+        if len > 0 {
+            // SAFETY: the caller's promise: with a length there is one element.
+            unsafe { *y = self.0 }
+        }
     }
     #[inline(always)]
     fn first(len: usize) -> bool {

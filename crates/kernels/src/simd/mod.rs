@@ -16,6 +16,10 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
 pub(crate) use dispatch::dispatch_f32;
 pub use dispatch::{Kernel, dispatch};
 pub(crate) use double::Double;

@@ -26,7 +26,7 @@ impl Vector for Neon {
     #[inline(always)]
     unsafe fn load_ptr_partial(x: *const f32, len: usize) -> Self {
         let mut lanes = [0.0; 4];
-        // SAFETY: `len < 4`, and the caller promises that many elements.
+        // SAFETY: `len <= 4`, and the caller promises that many elements.
         unsafe {
             std::ptr::copy_nonoverlapping(x, lanes.as_mut_ptr(), len);
             Self::load_ptr(lanes.as_ptr())
@@ -40,7 +40,7 @@ impl Vector for Neon {
     #[inline(always)]
     unsafe fn store_ptr_partial(self, y: *mut f32, len: usize) {
         let mut lanes = [0.0; 4];
-        // SAFETY: `len < 4`, and the caller promises that many elements.
+        // SAFETY: `len <= 4`, and the caller promises that many elements.
         unsafe {
             self.store_ptr(lanes.as_mut_ptr());
             std::ptr::copy_nonoverlapping(lanes.as_ptr(), y, len);

@@ -49,7 +49,7 @@ impl Vector for Portable {
     #[inline(always)]
     unsafe fn load_ptr_partial(x: *const f32, len: usize) -> Self {
         let mut lanes = [0.0; 8];
-        // SAFETY: `len < 8`, and the caller promises that many elements.
+        // SAFETY: `len <= 8`, and the caller promises that many elements.
         unsafe { std::ptr::copy_nonoverlapping(x, lanes.as_mut_ptr(), len) };
         Self(f32x8::new(lanes))
     }
@@ -62,7 +62,7 @@ impl Vector for Portable {
     #[inline(always)]
     unsafe fn store_ptr_partial(self, y: *mut f32, len: usize) {
         let lanes = self.0.to_array();
-        // SAFETY: `len < 8`, and the caller promises that many elements.
+        // SAFETY: `len <= 8`, and the caller promises that many elements.
         unsafe { std::ptr::copy_nonoverlapping(lanes.as_ptr(), y, len) }
     }
     #[inline(always)]

@@ -51,7 +51,7 @@ pub trait Vector:
     /// Reads `len` elements and sets the other lanes to zero.
     ///
     /// # Safety
-    /// `len < LANES`, and `x` must be valid for reading `len` elements.
+    /// `len <= LANES`, and `x` must be valid for reading `len` elements.
     unsafe fn load_ptr_partial(x: *const Self::Element, len: usize) -> Self;
     /// Writes `LANES` elements.
     ///
@@ -61,7 +61,7 @@ pub trait Vector:
     /// Writes the first `len` lanes.
     ///
     /// # Safety
-    /// `len < LANES`, and `y` must be valid for writing `len` elements.
+    /// `len <= LANES`, and `y` must be valid for writing `len` elements.
     unsafe fn store_ptr_partial(self, y: *mut Self::Element, len: usize);
 
     /// self * b + c, rounded once where the instruction set has fused multiply-add.
