@@ -12,6 +12,7 @@ pub mod flops;
 pub mod gemm;
 pub mod optim;
 pub mod parallel;
+pub mod peak;
 pub mod reduce;
 pub mod reference;
 pub mod simd;
