@@ -61,7 +61,7 @@ impl Rhs<'_> {
 }
 
 /// A product whose shapes have been checked: every element that shapes and strides reach exists,
-/// c is borrowed uniquely, and a's rows or columns of length 1 have stride 1.
+/// c may be written, and a's rows or columns of length 1 have stride 1.
 #[derive(Clone, Copy)]
 pub(super) struct Product<'a> {
     pub(super) kernels: &'static Kernels,
@@ -78,7 +78,7 @@ pub(super) struct Product<'a> {
 unsafe impl Sync for Product<'_> {}
 
 /// The blocks of k: as many as KC asks for, of nearly equal size, by k and n alone.
-pub(super) fn k_blocks(k: usize, n: usize) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn k_blocks(k: usize, n: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
     let most = if n <= NARROW { KC_NARROW } else { KC };
     let size = k
         .div_ceil(k.div_ceil(most).max(1))
@@ -149,14 +149,23 @@ struct Step<'a> {
     cols: Range<usize>,
     ks: Range<usize>,
     b: Panels,
+    /// Whether c holds a sum already.
+    accumulate: bool,
+    /// Whether c is finished with this step.
+    last: bool,
 }
 
-/// Computes the rectangle `rows` x `cols` of c.
+/// Computes the rectangle `rows` x `cols` of c: with all of k, or with a part of its blocks only.
 ///
 /// # Safety
 /// The rectangle lies inside c, `cols.start` is a multiple of NR, and no other thread touches the
 /// rectangle meanwhile.
-pub(super) unsafe fn run(x: &Product, rows: Range<usize>, cols: Range<usize>) {
+pub(super) unsafe fn run(
+    x: &Product,
+    rows: Range<usize>,
+    cols: Range<usize>,
+    blocks: Range<usize>,
+) {
     let (mr, nr, k) = (x.kernels.mr(), x.kernels.nr(), x.a.cols);
     let kc = k_blocks(k, x.b.cols()).next().map_or(0, |ks| ks.len());
     let nc = NC.min(cols.len()).next_multiple_of(nr);
@@ -184,9 +193,14 @@ pub(super) unsafe fn run(x: &Product, rows: Range<usize>, cols: Range<usize>) {
         let (a_room, b_room) = scratch.split_at_mut(a_len);
         for jc in cols.clone().step_by(nc) {
             let jc = jc..(jc + nc).min(cols.end);
-            for ks in k_blocks(k, x.b.cols()) {
+            for (block, ks) in k_blocks(k, x.b.cols()).enumerate() {
+                if !blocks.contains(&block) {
+                    continue;
+                }
                 let step = Step {
                     x,
+                    accumulate: x.accumulate || block > blocks.start,
+                    last: block + 1 == blocks.end,
                     cols: jc.clone(),
                     b: panels(x, &jc, &ks, few_rows, b_room),
                     ks,
@@ -309,7 +323,7 @@ impl Step<'_> {
     /// one of its strides is 1.
     #[inline]
     unsafe fn tile(&self, i: &Range<usize>, q: usize, a: (*const f32, usize, usize)) {
-        let Step { x, cols, ks, b } = self;
+        let Step { x, cols, ks, b, .. } = self;
         let (nr, lanes) = (x.kernels.nr(), x.kernels.lanes);
         let col = cols.start + q * nr;
         let width = nr.min(cols.end - col);
@@ -332,7 +346,6 @@ impl Step<'_> {
         } else {
             (a.0, 0, 0)
         };
-        let last = ks.end == x.a.cols;
         let tile = Tile {
             k: ks.len(),
             a: a.0,
@@ -344,15 +357,15 @@ impl Step<'_> {
             c: x.c.wrapping_add(i.start * x.c_row_stride + col),
             c_row_stride: x.c_row_stride,
             last: width - (width - 1) / lanes * lanes,
-            accumulate: x.accumulate || ks.start > 0,
+            accumulate: self.accumulate,
             ahead,
             ahead_step,
             ahead_jump,
             bias: match x.epilogue.bias {
-                Some(bias) if last => bias[col..].as_ptr(),
+                Some(bias) if self.last => bias[col..].as_ptr(),
                 _ => std::ptr::null(),
             },
-            activation: if last {
+            activation: if self.last {
                 x.epilogue.activation
             } else {
                 Activation::Identity

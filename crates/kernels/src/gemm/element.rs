@@ -82,15 +82,16 @@ impl Multiply for f32 {
                 Rhs::Plain(b)
             }
         };
-        plan::run(&Product {
+        let product = Product {
             kernels,
             a,
             b,
-            c: c.as_mut_ptr(),
+            c: std::ptr::null_mut(),
             c_row_stride,
             accumulate: beta == Beta::One,
             epilogue,
-        });
+        };
+        plan::run(product, c);
     }
 }
 

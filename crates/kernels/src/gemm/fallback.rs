@@ -98,24 +98,37 @@ pub(super) fn gemm<T: Fallback>(
     // SAFETY: `gemm_strided` has checked that the slices hold every element the shapes and strides
     // reach, and `c` is borrowed uniquely.
     unsafe { T::product(a, b, factor, c.as_mut_ptr(), c_row_stride as isize) };
-    for i in 0..a.rows {
-        let row = &mut c[i * c_row_stride..][..b.cols];
+    finish(c, c_row_stride, (a.rows, b.cols), epilogue);
+}
+
+/// c = act(c + bias) as a pass of its own.
+pub(super) fn finish<T: Fallback>(
+    c: &mut [T],
+    c_row_stride: usize,
+    (m, n): (usize, usize),
+    epilogue: Epilogue<T>,
+) {
+    let zero = T::default();
+    for i in 0..m {
+        let row = &mut c[i * c_row_stride..][..n];
         if let Some(bias) = epilogue.bias {
             for (y, &bias) in row.iter_mut().zip(bias) {
                 *y = *y + bias;
             }
         }
-        let zero = T::default();
         match epilogue.activation {
             Activation::Identity => {}
-            Activation::Relu => row
-                .iter_mut()
-                .filter(|y| **y < zero)
-                .for_each(|y| *y = zero),
-            Activation::LeakyRelu(slope) => row
-                .iter_mut()
-                .filter(|y| **y < zero)
-                .for_each(|y| *y = *y * T::from_f32(slope)),
+            Activation::Relu => {
+                for y in row {
+                    *y = if *y < zero { zero } else { *y };
+                }
+            }
+            Activation::LeakyRelu(slope) => {
+                let slope = T::from_f32(slope);
+                for y in row {
+                    *y = if *y < zero { *y * slope } else { *y };
+                }
+            }
         }
     }
 }

@@ -5,24 +5,43 @@
 //!    is packed once for each cut of the rows; the grid is chosen to keep that small.
 //! 2. There are more rectangles than threads if the work allows, so a thread that was held up
 //!    does not hold up the others.
-//! 3. The grid may depend on the number of threads, since no cut of c changes a bit (reason 4 of
+//! 3. The grid may depend on the number of threads, since no cut of c changes a bit (reason 5 of
 //!    `block`).
+//! 4. A small c with a long k, as weight gradients have, is cut along k instead, by shape alone:
+//!    into partial products, added in the order of k.
 
 use super::block::{self, Product};
+use super::{Epilogue, fallback};
+use crate::buffer::Buffer;
 use crate::parallel;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Multiply-adds below which a product stays on its thread.
 const WORTH_SHARING: usize = 1 << 20;
+/// Most parts k is cut into; a c of SPLIT * SPLIT_SIZE numbers or more is not cut along k.
+const SPLIT: usize = 16;
+const SPLIT_SIZE: usize = 1024;
 
-/// Computes all of c.
-pub(super) fn run(x: &Product) {
+/// Computes all of c, which is not in `x` yet.
+pub(super) fn run(mut x: Product, c: &mut [f32]) {
     let (m, k, n) = (x.a.rows, x.a.cols, x.b.cols());
-    let threads = parallel::threads();
+    let blocks = block::k_blocks(k, n).len();
     let work = m * n * k.max(1);
-    if threads == 1 || work < WORTH_SHARING {
+    let threads = if work < WORTH_SHARING {
+        1
+    } else {
+        parallel::threads()
+    };
+    let parts = (SPLIT / (m * n).div_ceil(SPLIT_SIZE)).min(blocks / 2);
+    if parts > 1 {
+        return split(&x, c, threads, blocks, parts);
+    }
+    x.c = c.as_mut_ptr();
+    let x = &x;
+    if threads == 1 {
         // SAFETY: the rectangle is all of c, and nobody else has it.
-        return unsafe { block::run(x, 0..m, 0..n) };
+        return unsafe { block::run(x, 0..m, 0..n, 0..blocks) };
     }
     let (mr, nr) = (x.kernels.mr(), x.kernels.nr());
     let (down, across) = grid(m.div_ceil(mr), n.div_ceil(nr), work, threads, (m, n));
@@ -31,16 +50,67 @@ pub(super) fn run(x: &Product) {
         let edge = |i: usize| (i * units / parts * unit).min(len);
         edge(i)..edge(i + 1)
     };
-    (0..down * across)
-        .into_par_iter()
-        .with_max_len(1)
-        .for_each(|task| {
-            let rows = part(task / across, down, m, mr);
-            let cols = part(task % across, across, n, nr);
-            // SAFETY: the rectangles of different tasks do not overlap, and columns are cut at
-            // multiples of NR.
-            unsafe { block::run(x, rows, cols) }
-        });
+    for_each(down * across, threads, |task| {
+        let rows = part(task / across, down, m, mr);
+        let cols = part(task % across, across, n, nr);
+        // SAFETY: the rectangles of different tasks do not overlap, and columns are cut at
+        // multiples of NR.
+        unsafe { block::run(x, rows, cols, 0..blocks) }
+    });
+}
+
+/// Runs `task` for 0..tasks, on this thread if there is only one.
+fn for_each(tasks: usize, threads: usize, task: impl Fn(usize) + Send + Sync) {
+    if threads == 1 {
+        (0..tasks).for_each(task);
+    } else {
+        let tasks = (0..tasks).into_par_iter().with_max_len(1);
+        tasks.for_each(task);
+    }
+}
+
+/// The product as a sum of `parts` products, each over some blocks of k.
+fn split(x: &Product, c: &mut [f32], threads: usize, blocks: usize, parts: usize) {
+    let (m, n) = (x.a.rows, x.b.cols());
+    let mut sums = Buffer::<f32>::recycled(parts * m * n);
+    let start = Shared(sums.as_mut_ptr());
+    for_each(parts, threads, |part| {
+        let blocks: Range<usize> = part * blocks / parts..(part + 1) * blocks / parts;
+        let partial = Product {
+            c: start.at(part * m * n),
+            c_row_stride: n,
+            accumulate: false,
+            epilogue: Epilogue::NONE,
+            ..*x
+        };
+        // SAFETY: every part has an m x n matrix of its own inside `sums`.
+        unsafe { block::run(&partial, 0..m, 0..n, blocks) }
+    });
+    for i in 0..m {
+        let row = &mut c[i * x.c_row_stride..][..n];
+        for part in 0..parts {
+            let partial = &sums[(part * m + i) * n..][..n];
+            if part == 0 && !x.accumulate {
+                row.copy_from_slice(partial);
+            } else {
+                row.iter_mut().zip(partial).for_each(|(y, x)| *y += x);
+            }
+        }
+    }
+    fallback::finish(c, x.c_row_stride, (m, n), x.epilogue);
+}
+
+/// A pointer that several threads write through, each to its own part.
+#[derive(Clone, Copy)]
+struct Shared(*mut f32);
+
+// SAFETY: it is only offset here; those who write through it state why they may.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn at(&self, offset: usize) -> *mut f32 {
+        self.0.wrapping_add(offset)
+    }
 }
 
 /// How many parts the rows and the columns are cut into.

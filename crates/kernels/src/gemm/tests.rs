@@ -176,3 +176,147 @@ proptest! {
         }
     }
 }
+
+/// Shapes that reach what the small ones do not: several blocks of k, of rows and of columns,
+/// ragged ends of all three, few rows, a small c with a long k.
+const LARGE: &[(usize, usize, usize)] = &[
+    (1, 800, 1),
+    (1, 1000, 70),
+    (3, 391, 47),
+    (16, 5000, 32),
+    (29, 770, 33),
+    (60, 385, 150),
+    (130, 100, 801),
+    (131, 800, 417),
+    (500, 17, 64),
+];
+
+#[test]
+fn large_products_are_right() {
+    for &shape in LARGE {
+        for isa in Isa::available() {
+            let leaky = Activation::LeakyRelu(0.1);
+            let rows = (Layout::Rows, Layout::Rows);
+            check::<f32>(isa, shape, rows, Beta::One, (true, leaky));
+            let cols = (Layout::Cols, Layout::Cols);
+            check::<f32>(isa, shape, cols, Beta::Zero, (true, Activation::Relu));
+            let mixed = (Layout::Scattered, Layout::RowsWithGaps);
+            check::<f32>(isa, shape, mixed, Beta::One, (false, Activation::Identity));
+        }
+    }
+}
+
+/// The same bits on 1, 2, 3 and 5 threads, inside `serial`, and row by row.
+#[test]
+fn threads_do_not_change_a_bit() {
+    for &(m, k, n) in LARGE.iter().chain(&[(300, 300, 300), (64, 2048, 64)]) {
+        let a = Owned::<f32>::new(1, m, k, Layout::Rows);
+        let b = Owned::<f32>::new(2, k, n, Layout::Rows);
+        let bias = numbers(3, n);
+        let epilogue = Epilogue {
+            bias: Some(&bias),
+            activation: Activation::Relu,
+        };
+        for isa in Isa::available() {
+            let product = || {
+                let mut c = numbers(4, m * n);
+                isa.scoped(|| gemm(a.mat(), b.mat(), Beta::One, &mut c, epilogue));
+                c
+            };
+            let expected = crate::parallel::serial(product);
+            for threads in [1, 2, 3, 5] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+                let found = pool.build().unwrap().install(product);
+                let same = found
+                    .iter()
+                    .zip(&expected)
+                    .all(|(x, y)| x.to_bits() == y.to_bits());
+                assert!(same, "{isa} {m}x{k}x{n} on {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_identity_changes_nothing() {
+    for (m, n) in [(1, 1), (7, 16), (40, 33), (100, 420)] {
+        let a = numbers(5, m * n);
+        let mut one = vec![0.0f32; n * n];
+        one.iter_mut().step_by(n + 1).for_each(|x| *x = 1.0);
+        for isa in Isa::available() {
+            let mut c = vec![f32::NAN; m * n];
+            let (a_mat, one) = (Mat::new(&a, m, n), Mat::new(&one, n, n));
+            isa.scoped(|| gemm(a_mat, one, Beta::Zero, &mut c, Epilogue::NONE));
+            assert_eq!(c, a, "{isa} {m}x{n}");
+        }
+    }
+}
+
+#[test]
+fn nan_passes_through_activations() {
+    for isa in Isa::available() {
+        for activation in [Activation::Relu, Activation::LeakyRelu(0.1)] {
+            let epilogue = Epilogue {
+                bias: None,
+                activation,
+            };
+            let (a, b) = ([f32::NAN, -1.0], [1.0f32]);
+            let mut c = [0.0; 2];
+            let (a, b) = (Mat::new(&a, 2, 1), Mat::new(&b, 1, 1));
+            isa.scoped(|| gemm(a, b, Beta::Zero, &mut c, epilogue));
+            assert!(c[0].is_nan() && c[1] <= 0.0, "{isa} {activation:?} {c:?}");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "gemm: inner dimensions differ: a [2, 3] x b [4, 5]")]
+fn inner_dimensions_must_agree() {
+    let x = [0.0f32; 20];
+    gemm(
+        Mat::new(&x, 2, 3),
+        Mat::new(&x, 4, 5),
+        Beta::Zero,
+        &mut [0.0; 10],
+        Epilogue::NONE,
+    );
+}
+
+#[test]
+#[should_panic(expected = "gemm: b has 11 elements, too few for [3, 4] with strides (4, 1)")]
+fn operands_must_be_long_enough() {
+    let x = [0.0f32; 12];
+    gemm(
+        Mat::new(&x, 2, 3),
+        Mat::new(&x[..11], 3, 4),
+        Beta::Zero,
+        &mut [0.0; 8],
+        Epilogue::NONE,
+    );
+}
+
+#[test]
+#[should_panic(expected = "gemm: c has 7 elements")]
+fn the_result_must_have_its_length() {
+    let x = [0.0f32; 12];
+    gemm(
+        Mat::new(&x, 2, 3),
+        Mat::new(&x, 3, 4),
+        Beta::Zero,
+        &mut [0.0; 7],
+        Epilogue::NONE,
+    );
+}
+
+#[test]
+#[should_panic(expected = "gemm: bias has 3 elements for c [2, 4]")]
+fn the_bias_must_have_its_length() {
+    let x = [0.0f32; 12];
+    gemm(
+        Mat::new(&x, 2, 3),
+        Mat::new(&x, 3, 4),
+        Beta::Zero,
+        &mut [0.0; 8],
+        Epilogue::bias(&x[..3]),
+    );
+}
