@@ -340,6 +340,18 @@ impl Conv2d {
         2 * self.y_len() as u64 * self.taps.count() as u64 * self.in_channels as u64
     }
 
+    /// The same convolution with an image's pixels in one row if its kernel sees one pixel only:
+    /// then rows mean nothing, and short ones would be cut into short tiles.
+    pub(crate) fn flattened(&self) -> Conv2d {
+        let single = self.kernel == [1, 1] && self.stride == [1, 1] && self.taps.count() == 1;
+        let mut g = *self;
+        if single && self.padding == Padding::NONE && self.in_width < 56 {
+            g.in_width *= g.in_height;
+            g.in_height = self.in_height.min(1);
+        }
+        g
+    }
+
     /// The input row (or column) that tap row `k` of output row `i` falls on,
     /// i * stride + k * dilation - padding, if it lies inside the image.
     pub(crate) fn source(

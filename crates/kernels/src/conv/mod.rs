@@ -3,17 +3,22 @@
 //! Activations are NHWC, weights `[kh, kw, in, out]`: a convolution is a sum over taps of
 //! ordinary matrix products, and an unused tap is simply not among them.
 
-mod direct;
+mod gather;
 mod geometry;
+mod image;
+mod micro;
+mod plan;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 pub use geometry::{Conv2d, Padding, Taps};
 
+use crate::element::Element;
 use crate::gemm::{Epilogue, GemmElement};
 
-/// The number types a convolution exists for: `f32` and `f64`.
-pub trait ConvElement: GemmElement + direct::Direct {}
+/// What a number type brings to a convolution; every [`Element`] has it.
+pub trait ConvElement: GemmElement + micro::Micro {}
 impl ConvElement for f32 {}
 impl ConvElement for f64 {}
 
@@ -26,7 +31,7 @@ impl ConvElement for f64 {}
 /// # Panics
 /// If a slice does not have the length its shape asks for, or `g` fails [`Conv2d::check`].
 #[track_caller]
-pub fn forward<T: ConvElement>(g: &Conv2d, x: &[T], w: &[T], y: &mut [T], epilogue: Epilogue<T>) {
+pub fn forward<T: Element>(g: &Conv2d, x: &[T], w: &[T], y: &mut [T], epilogue: Epilogue<T>) {
     check("forward", g, x.len(), w.len(), y.len());
     if let Some(bias) = epilogue.bias {
         assert!(
@@ -36,7 +41,7 @@ pub fn forward<T: ConvElement>(g: &Conv2d, x: &[T], w: &[T], y: &mut [T], epilog
             g.out_channels
         );
     }
-    direct::forward(g, x, w, y, epilogue);
+    gather::forward(g, x, w, y, epilogue);
 }
 
 /// The gradient by x of <y, gy>: a transposed convolution of gy with w.
@@ -46,9 +51,9 @@ pub fn forward<T: ConvElement>(g: &Conv2d, x: &[T], w: &[T], y: &mut [T], epilog
 /// # Panics
 /// If a slice does not have the length its shape asks for, or `g` fails [`Conv2d::check`].
 #[track_caller]
-pub fn input_gradient<T: ConvElement>(g: &Conv2d, gy: &[T], w: &[T], gx: &mut [T]) {
+pub fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: &[T], gx: &mut [T]) {
     check("input_gradient", g, gx.len(), w.len(), gy.len());
-    direct::input_gradient(g, gy, w, gx);
+    gather::input_gradient(g, gy, w, gx);
 }
 
 /// The gradient by w of <y, gy>.
@@ -58,9 +63,9 @@ pub fn input_gradient<T: ConvElement>(g: &Conv2d, gy: &[T], w: &[T], gx: &mut [T
 /// # Panics
 /// If a slice does not have the length its shape asks for, or `g` fails [`Conv2d::check`].
 #[track_caller]
-pub fn weight_gradient<T: ConvElement>(g: &Conv2d, x: &[T], gy: &[T], gw: &mut [T]) {
+pub fn weight_gradient<T: Element>(g: &Conv2d, x: &[T], gy: &[T], gw: &mut [T]) {
     check("weight_gradient", g, x.len(), gw.len(), gy.len());
-    direct::weight_gradient(g, x, gy, gw);
+    weight::weight_gradient(g, x, gy, gw);
 }
 
 #[track_caller]

@@ -34,7 +34,7 @@ fn near<T: Copy + Into<f64>>(what: &str, terms: usize, found: &[T], expected: &[
 }
 
 /// x, w and gy for a geometry; weights of unused taps are NaN, which must not get anywhere.
-fn tensors<T: ConvElement + From<f32>>(g: &Conv2d) -> [Vec<T>; 3] {
+fn tensors<T: Element + From<f32>>(g: &Conv2d) -> [Vec<T>; 3] {
     let mut w = numbers::<T>(2, g.w_len());
     let tap = g.in_channels * g.out_channels;
     for r in 0..g.kernel[0] {
@@ -54,7 +54,7 @@ struct Results<T> {
 }
 
 /// All three kernels into buffers full of NaN.
-fn run<T: ConvElement + From<f32>>(
+fn run<T: Element + From<f32>>(
     g: &Conv2d,
     [x, w, gy]: &[Vec<T>; 3],
     epilogue: Epilogue<T>,
@@ -68,7 +68,7 @@ fn run<T: ConvElement + From<f32>>(
 }
 
 /// The three kernels on every instruction set against the naive twins.
-fn check<T: ConvElement + From<f32> + Into<f64>>(g: &Conv2d, bias: bool, activation: Activation) {
+fn check<T: Element + From<f32> + Into<f64>>(g: &Conv2d, bias: bool, activation: Activation) {
     let tensors = tensors::<T>(g);
     let [x, w, gy] = &tensors;
     let numbers = numbers::<T>(4, g.out_channels);

@@ -1,0 +1,284 @@
+//! Forward and input gradient: every pixel of the result gathers what its taps reach.
+//!
+//! ```text
+//! pack the weights by phase and panel             // once, on the calling thread
+//! for images, strips of rows:                     // jobs side by side
+//!     for phase, block of rows:
+//!         copy source rows between zero margins   // only where taps fall beside the image
+//!         for panel of result channels:
+//!             for row of the block, tile of its pixels:
+//!                 microkernel over the runs that reach source rows
+//! ```
+//!
+//! 1. A block is one row if all weights fit the first-level cache beside it: then a source row
+//!    is copied, used by all panels while it is hot, and done. Otherwise it is as many rows as
+//!    the second-level cache holds, so a panel of weights is used for all of them in turn.
+//! 2. Runs above or below the image are left out, not multiplied by zeros.
+//! 3. A job is any range of rows: no sum crosses jobs, so results do not depend on their number.
+
+use super::Conv2d;
+use super::image::Image;
+use super::micro::{self, Limits, Panel, cut};
+use super::plan::{Phase, Plan, Run};
+use crate::buffer::Buffer;
+use crate::element::Element;
+use crate::gemm::{Activation, Epilogue};
+use crate::parallel;
+use crate::simd::Isa;
+
+/// Weights smaller than this stay in the first-level cache beside the rows they meet.
+const SMALL_WEIGHTS: usize = 24 << 10;
+/// Source rows of one block, in bytes.
+const BLOCK: usize = 256 << 10;
+/// Below this many multiplications a job is not worth a thread.
+const JOB: usize = 1 << 18;
+
+/// The weights in the order the microkernels read them.
+pub(super) struct Packed<T: Element> {
+    /// By phase, panel, number of the runs, channel of the panel; short vectors filled with 0.
+    data: Buffer<T>,
+    /// By panel; empty if there is no bias.
+    bias: Buffer<T>,
+    /// Channels with those that fill up short vectors.
+    width: usize,
+}
+
+impl<T: Element> Packed<T> {
+    /// `fill(tap, panel, to)` writes the weights of a tap, `panel.width(lanes)` a source channel.
+    pub(super) fn new(
+        plan: &Plan,
+        limits: Limits,
+        bias: Option<&[T]>,
+        fill: impl Fn(usize, Panel, &mut [T]),
+    ) -> Self {
+        let (channels, lanes) = (plan.result[2], limits.lanes);
+        let width = channels.next_multiple_of(lanes);
+        let mut data = Buffer::recycled(plan.len() * width);
+        for phase in plan.phases() {
+            let mut rest = &mut data[phase.before * width..][..phase.len * width];
+            for panel in limits.panels(channels, phase.size[1]) {
+                for run in plan.runs(phase) {
+                    let taps = run.len / plan.source[2].max(1);
+                    for q in 0..taps {
+                        let tap = run.tap.wrapping_add_signed(q as isize * run.tap_step);
+                        let len = plan.source[2] * panel.vectors * lanes;
+                        let (to, more) = rest.split_at_mut(len);
+                        fill(tap, panel, to);
+                        rest = more;
+                    }
+                }
+            }
+        }
+        let mut padded = Buffer::filled(if bias.is_some() { width } else { 0 }, T::ZERO);
+        if let Some(bias) = bias {
+            padded[..channels].copy_from_slice(bias);
+        }
+        Packed {
+            data,
+            bias: padded,
+            width,
+        }
+    }
+}
+
+/// A pointer that jobs share; each writes elements of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<T>(pub(super) *mut T);
+// SAFETY: whoever uses it says why no element is written by two jobs.
+unsafe impl<T: Send> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    pub(super) fn get(self) -> *mut T {
+        self.0
+    }
+}
+
+/// Calls `job` for 0..count, on as many threads as kernels may use.
+pub(super) fn each(count: usize, job: impl Fn(usize) + Send + Sync) {
+    use rayon::prelude::*;
+    if count > 1 && parallel::threads() > 1 {
+        (0..count).into_par_iter().with_max_len(1).for_each(job);
+    } else {
+        (0..count).for_each(job);
+    }
+}
+
+/// Computes the whole result, which is overwritten.
+pub(super) fn gather<T: Element>(
+    plan: &Plan,
+    isa: Isa,
+    source: &[T],
+    packed: &Packed<T>,
+    activation: Activation,
+    result: &mut [T],
+) {
+    let rows = plan.result[0];
+    let threads = parallel::threads();
+    let work = plan.len() * plan.result.iter().product::<usize>() * plan.batch;
+    let jobs = if threads == 1 {
+        1
+    } else {
+        (threads * 4).min(work.div_ceil(JOB)).max(1)
+    };
+    let strips = jobs.div_ceil(plan.batch.max(1)).min(rows).max(1);
+    let units = plan.batch * strips;
+    let jobs = jobs.min(units);
+    let shared = Shared(result.as_mut_ptr());
+    each(jobs, |job| {
+        let mut image = Image::new(plan);
+        for unit in units * job / jobs..units * (job + 1) / jobs {
+            let (n, strip) = (unit / strips, unit % strips);
+            let len: usize = plan.source.iter().product();
+            image.set(&source[n * len..][..len]);
+            let unit = Unit {
+                plan,
+                isa,
+                packed,
+                activation,
+                // SAFETY: image `n` lies inside the result; strips of it are disjoint rows.
+                result: unsafe { shared.get().add(n * plan.result.iter().product::<usize>()) },
+            };
+            for phase in plan.phases() {
+                let rows = phase.size[0];
+                let rows = [rows * strip / strips, rows * (strip + 1) / strips];
+                unit.phase(phase, rows, &mut image);
+            }
+        }
+    });
+}
+
+/// One image of the result, or some rows of it.
+struct Unit<'a, T: Element> {
+    plan: &'a Plan,
+    isa: Isa,
+    packed: &'a Packed<T>,
+    activation: Activation,
+    result: *mut T,
+}
+
+impl<T: Element> Unit<'_, T> {
+    /// Rows [first, end) of a phase.
+    fn phase(&self, phase: &Phase, [first, end]: [usize; 2], image: &mut Image<'_, T>) {
+        let (plan, limits) = (self.plan, Limits::of::<T>(self.isa));
+        let channels = plan.source[2];
+        let runs = plan.runs(phase);
+        let bytes = |numbers: usize| numbers * size_of::<T>();
+        let block = if bytes(phase.len * self.packed.width) <= SMALL_WEIGHTS {
+            1
+        } else {
+            let row = bytes(plan.pitch() * channels * plan.step[0]);
+            (BLOCK / row.max(1)).max(1)
+        };
+        let reach = |i: usize, run: &Run| (i * plan.step[0]) as isize + run.dy;
+        for block_first in (first..end).step_by(block) {
+            let block_end = (block_first + block).min(end);
+            let (low, high) = match (runs.first(), runs.last()) {
+                (Some(low), Some(high)) => (reach(block_first, low), reach(block_end - 1, high)),
+                _ => (0, -1),
+            };
+            let inside = |at: isize| at.clamp(0, plan.source[0] as isize) as usize;
+            let base = image.rows(inside(low), inside(high + 1));
+            let mut before = phase.before * self.packed.width;
+            for panel in limits.panels(plan.result[2], phase.size[1]) {
+                for i in block_first..block_end {
+                    self.row(phase, panel, before, i, base, limits);
+                }
+                before += phase.len * panel.vectors * limits.lanes;
+            }
+        }
+    }
+
+    /// One row of a phase, one panel of its channels; the panel's weights begin at `before`.
+    fn row(
+        &self,
+        phase: &Phase,
+        panel: Panel,
+        before: usize,
+        i: usize,
+        base: *const T,
+        limits: Limits,
+    ) {
+        let plan = self.plan;
+        let reaching = plan.reaching(plan.runs(phase), i);
+        let skipped = reaching.first().map_or(0, |run| run.before);
+        let channels = plan.source[2];
+        let x = base.wrapping_add(i * plan.step[0] * plan.pitch() * channels);
+        let w = self.packed.data.as_ptr();
+        let w = w.wrapping_add(before + skipped * panel.vectors * limits.lanes);
+        let [_, cols, result_channels] = plan.result;
+        let row = phase.first[0] + i * plan.result_step[0];
+        for (first, size) in cut(phase.size[1], limits.rows(panel.vectors)) {
+            let col = phase.first[1] + first * plan.result_step[1];
+            let tile = micro::Gather {
+                x: x.wrapping_add(first * plan.step[1] * channels),
+                x_step: plan.step[1] * channels,
+                runs: reaching.as_ptr(),
+                run_count: reaching.len(),
+                w,
+                y: self
+                    .result
+                    .wrapping_add((row * cols + col) * result_channels + panel.first),
+                y_step: plan.result_step[1] * result_channels,
+                last: panel.last,
+                bias: if self.packed.bias.is_empty() {
+                    std::ptr::null()
+                } else {
+                    self.packed.bias[panel.first..].as_ptr()
+                },
+                activation: self.activation,
+            };
+            let instance = T::INSTANCES.gather(panel.vectors, size);
+            // SAFETY: `reaching` keeps to rows of the source that exist and were copied, margins
+            // hold every column the taps reach; w holds a row of whole vectors for each number
+            // of the runs, y is inside the unit's rows.
+            unsafe { instance(self.isa, &tile) };
+        }
+    }
+}
+
+/// y = act(x * w + bias).
+pub(super) fn forward<T: Element>(
+    g: &Conv2d,
+    x: &[T],
+    w: &[T],
+    y: &mut [T],
+    epilogue: Epilogue<T>,
+) {
+    let isa = Isa::current();
+    let limits = Limits::of::<T>(isa);
+    let plan = Plan::forward(&g.flattened());
+    let (ci, co) = (g.in_channels, g.out_channels);
+    let packed = Packed::new(&plan, limits, epilogue.bias, |tap, panel, to| {
+        let rows = to.chunks_exact_mut(panel.vectors * limits.lanes);
+        for (k, to) in rows.enumerate() {
+            let from = &w[(tap * ci + k) * co + panel.first..][..panel.count];
+            to[..panel.count].copy_from_slice(from);
+            to[panel.count..].fill(T::ZERO);
+        }
+    });
+    gather(&plan, isa, x, &packed, epilogue.activation, y);
+}
+
+/// The gradient by x.
+pub(super) fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: &[T], gx: &mut [T]) {
+    let isa = Isa::current();
+    let limits = Limits::of::<T>(isa);
+    let plan = Plan::input_gradient(&g.flattened());
+    let (ci, co) = (g.in_channels, g.out_channels);
+    let packed = Packed::new(&plan, limits, None, |tap, panel, to| {
+        let width = panel.vectors * limits.lanes;
+        for i in 0..width {
+            if i < panel.count {
+                let from = &w[(tap * ci + panel.first + i) * co..][..co];
+                for (o, &w) in from.iter().enumerate() {
+                    to[o * width + i] = w;
+                }
+            } else {
+                (0..co).for_each(|o| to[o * width + i] = T::ZERO);
+            }
+        }
+    });
+    gather(&plan, isa, gy, &packed, Activation::Identity, gx);
+}

@@ -1,0 +1,459 @@
+//! The two microkernels: small tiles of the result, held in registers while the sum runs.
+//!
+//! ```text
+//! gather (forward, input gradient)          outer (weight gradient)
+//! acc[MR][NV] = 0                           acc[MR][NV] = 0
+//! for run in runs:                          for row in rows, for pixel in row:
+//!     for k in 0..run.len:                      g = load NV vectors of gy[pixel]
+//!         w = load NV vectors                   for i in 0..MR:
+//!         for i in 0..MR:                           acc[i] += splat(x[pixel, i]) * g
+//!             acc[i] += splat(x[i, k]) * w  gw += acc
+//! y = act(acc + bias)   
+//! ```
+//! In `gather` the MR rows are neighbouring output pixels of one image row, in `outer` they are
+//! neighbouring (tap, channel) pairs of one kernel row; the vectors are output channels in both.
+//!
+//! 1. NHWC makes the channels of a pixel contiguous, so the splat operand is read where it lies:
+//!    no im2col, no packing, only an offset a run. A *run* is a piece of a kernel row whose taps
+//!    are neighbours: a 3x3 kernel has 3 runs, a 7x7 kernel on one channel 7 of length 7.
+//! 2. The tile fills the register file: 14 x 2 or 6 x 4 vectors of 32, 6 x 2 of 16. Every
+//!    height has an instance, so an image row is cut into tiles of nearly equal height.
+//! 3. One element of the result is one chain of multiply-adds in the order of the runs whatever
+//!    the tile is, so how the work is cut never changes a bit.
+
+use super::plan::Run;
+use crate::element::Element;
+use crate::gemm::Activation;
+use crate::simd::{Isa, IsaKind, Kernel, Vector, dispatch};
+
+/// A tile of neighbouring output pixels by vectors of output channels.
+pub(super) struct Gather<T> {
+    /// The base of the first pixel in the image.
+    pub(super) x: *const T,
+    /// From one pixel's base to the next one's.
+    pub(super) x_step: usize,
+    pub(super) runs: *const Run,
+    pub(super) run_count: usize,
+    /// Rows of NV whole vectors, one for each number of the runs in turn.
+    pub(super) w: *const T,
+    pub(super) y: *mut T,
+    pub(super) y_step: usize,
+    /// How many channels of the last vector exist: 1..=LANES.
+    pub(super) last: usize,
+    /// NV whole vectors, or null.
+    pub(super) bias: *const T,
+    pub(super) activation: Activation,
+}
+
+/// A tile of neighbouring (tap, channel) pairs by vectors of output channels.
+pub(super) struct Outer<T> {
+    /// The first pair's number for the first pixel; the others follow it.
+    pub(super) x: *const T,
+    pub(super) x_step: usize,
+    pub(super) x_row_step: usize,
+    pub(super) gy: *const T,
+    pub(super) gy_step: usize,
+    pub(super) gy_row_step: usize,
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    pub(super) gw: *mut T,
+    pub(super) gw_step: usize,
+    /// How many channels of the last vector exist: 1..=LANES.
+    pub(super) last: usize,
+}
+
+/// # Safety
+/// Every element that the description reaches lies in memory that may be read, and for the
+/// result written; the result overlaps nothing else.
+pub(super) type GatherFn<T> = unsafe fn(Isa, &Gather<T>);
+/// # Safety
+/// As [`GatherFn`].
+pub(super) type OuterFn<T> = unsafe fn(Isa, &Outer<T>);
+
+/// The tallest tile there is an instance of.
+const TALLEST: usize = 28;
+
+/// Channels that one tile covers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Panel {
+    pub(super) first: usize,
+    pub(super) count: usize,
+    pub(super) vectors: usize,
+    /// How many channels of the last vector exist: 1..=lanes.
+    pub(super) last: usize,
+}
+
+/// Cuts `n` into tiles of nearly equal height, none above `most`: (first, height). Heights above
+/// 14 exist only as 28: as many of those as fit are cut off first.
+pub(super) fn cut(n: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let double = if most == 28 { n / 28 } else { 0 };
+    let (done, rest) = (28 * double, n % if most == 28 { 28 } else { usize::MAX });
+    let pieces = rest.div_ceil(most.min(14));
+    (0..double)
+        .map(|p| (28 * p, 28))
+        .chain((0..pieces).map(move |p| {
+            let first = rest * p / pieces;
+            (done + first, rest * (p + 1) / pieces - first)
+        }))
+}
+
+/// What tiles an instruction set has registers for.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// Elements of a vector.
+    pub(super) lanes: usize,
+    /// The tallest tile of 1, 2 and 4 vectors; 0 if there is none.
+    rows: [usize; 3],
+}
+
+impl Limits {
+    pub(super) fn of<T>(isa: Isa) -> Limits {
+        let limits = match isa.kind() {
+            // f64 has one lane on every instruction set.
+            _ if size_of::<T>() == 8 => Limits::by_lanes(1),
+            IsaKind::Avx512 => Limits::by_lanes(16),
+            IsaKind::Avx2 => Limits::by_lanes(8),
+            IsaKind::Neon => Limits::by_lanes(4),
+            IsaKind::Portable => Limits::by_lanes(8),
+        };
+        match isa.kind() {
+            // Eight portable lanes are two registers of the baseline.
+            IsaKind::Portable => Limits {
+                rows: [limits.rows[0].min(6), 0, 0],
+                ..limits
+            },
+            _ => limits,
+        }
+    }
+
+    /// All sums, a row of vectors and a splat fit 32 registers (16 or 4 lanes) or 16.
+    const fn by_lanes(lanes: usize) -> Limits {
+        let rows = match lanes {
+            16 | 4 => [28, 14, 6],
+            8 => [13, 6, 0],
+            _ => [6, 0, 0],
+        };
+        Limits { lanes, rows }
+    }
+
+    /// The tallest tile of so many vectors.
+    pub(super) const fn rows(&self, vectors: usize) -> usize {
+        self.rows[vectors / 2]
+    }
+
+    /// Cuts `channels` into panels. Short tiles are made wide where the registers allow it, so
+    /// that enough sums are in flight.
+    pub(super) fn panels(self, channels: usize, rows: usize) -> impl Iterator<Item = Panel> {
+        let widest = match self.rows {
+            [_, _, short] if (1..=short).contains(&rows) => 4,
+            [_, 0, _] => 1,
+            _ => 2,
+        };
+        let mut first = 0;
+        std::iter::from_fn(move || {
+            let rest = (channels - first).div_ceil(self.lanes);
+            let vectors = match rest {
+                0 => return None,
+                _ if rest >= widest => widest,
+                _ if rest >= 2 => 2.min(widest),
+                _ => 1,
+            };
+            let count = (channels - first).min(vectors * self.lanes);
+            let panel = Panel {
+                first,
+                count,
+                vectors,
+                last: count - (vectors - 1) * self.lanes,
+            };
+            first += count;
+            Some(panel)
+        })
+    }
+}
+
+/// The element types with instances of the microkernels.
+pub trait Micro: Sized + 'static {
+    #[doc(hidden)]
+    #[allow(private_interfaces)]
+    const INSTANCES: Instances<Self>;
+}
+
+/// Instances for 1, 2 and 4 vectors, by height; see [`cut`] for which heights there are.
+pub struct Instances<T: 'static> {
+    gather: [&'static [GatherFn<T>]; 3],
+    /// And by whether the last vector is ragged.
+    outer: [&'static [[OuterFn<T>; 2]]; 3],
+}
+
+impl<T> Instances<T> {
+    /// Where the instance of a height is: 1 to 14 are there, and the double 28.
+    fn at(rows: usize) -> usize {
+        if rows == 28 { 14 } else { rows - 1 }
+    }
+
+    pub(super) fn gather(&self, vectors: usize, rows: usize) -> GatherFn<T> {
+        self.gather[vectors / 2][Self::at(rows)]
+    }
+
+    pub(super) fn outer(&self, vectors: usize, rows: usize, ragged: bool) -> OuterFn<T> {
+        self.outer[vectors / 2][Self::at(rows)][usize::from(ragged)]
+    }
+}
+
+macro_rules! instances {
+    ($T:ty) => {
+        impl Micro for $T {
+            #[allow(private_interfaces)]
+            const INSTANCES: Instances<$T> = Instances {
+                gather: [
+                    instances!(gather $T, 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 28),
+                    instances!(gather $T, 2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+                    instances!(gather $T, 4: 1 2 3 4 5 6),
+                ],
+                outer: [
+                    instances!(outer $T, 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 28),
+                    instances!(outer $T, 2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+                    instances!(outer $T, 4: 1 2 3 4 5 6),
+                ],
+            };
+        }
+    };
+    (gather $T:ty, $nv:literal: $($mr:literal)*) => { &[$(run_gather::<$T, $mr, $nv>),*] };
+    (outer $T:ty, $nv:literal: $($mr:literal)*) => {
+        &[$([run_outer::<$T, $mr, $nv, false>, run_outer::<$T, $mr, $nv, true>]),*]
+    };
+}
+instances!(f32);
+instances!(f64);
+
+/// Whether a tile fits the registers; one that does not is never asked for, and is not compiled.
+const fn fits<V: Vector>(mr: usize, nv: usize) -> bool {
+    Limits::by_lanes(V::LANES).rows(nv) >= mr
+}
+
+/// A loop over a constant range as straight-line code: the compiler's own unrolling gives up on
+/// bodies of this size, and then keeps the sums in memory.
+macro_rules! unroll {
+    (row $I:ident < $n:ident: $body:block) => {
+        unroll!(@ $I $n $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13
+            14 15 16 17 18 19 20 21 22 23 24 25 26 27)
+    };
+    (vector $I:ident < $n:ident: $body:block) => {
+        unroll!(@ $I $n $body 0 1 2 3)
+    };
+    (@ $I:ident $n:ident $body:block $($i:literal)*) => {
+        {$(if const { $i < $n } {
+            const $I: usize = $i;
+            $body
+        })*}
+    };
+}
+
+/// Hides from the optimiser where a value came from. Without it, loop strength reduction turns
+/// a few bases and shared steps into one pointer a pixel, and those do not fit the registers.
+#[inline(always)]
+#[allow(clippy::pointers_in_nomem_asm_block)] // Nothing is read through it.
+fn opaque<T>(mut x: *const T) -> *const T {
+    // SAFETY: an empty statement that touches one register.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    unsafe {
+        std::arch::asm!("/* {0} */", inout(reg) x, options(nomem, nostack, preserves_flags));
+    }
+    x
+}
+
+/// Distances between the seven pixels that share a base, in bytes: with 1, 3 and 5 steps in
+/// registers, scaled addressing reaches 0 to 6.
+#[derive(Clone, Copy)]
+struct Step {
+    one: usize,
+    three: usize,
+    five: usize,
+}
+
+impl Step {
+    #[inline(always)]
+    fn new(step: usize) -> Step {
+        let hide = std::ptr::without_provenance::<u8>;
+        Step {
+            one: opaque(hide(step)).addr(),
+            three: opaque(hide(3 * step)).addr(),
+            five: opaque(hide(5 * step)).addr(),
+        }
+    }
+
+    /// Pixel I, given the base of its seven.
+    #[inline(always)]
+    fn of<const I: usize, T>(self, base: *const T) -> *const T {
+        base.wrapping_byte_add(match I % 7 {
+            0 => 0,
+            1 => self.one,
+            2 => 2 * self.one,
+            3 => self.three,
+            4 => 4 * self.one,
+            5 => self.five,
+            _ => 2 * self.three,
+        })
+    }
+}
+
+/// Whether vector `j` of `nv` has all its lanes.
+#[inline(always)]
+fn whole<V: Vector>(j: usize, nv: usize, last: usize) -> bool {
+    j + 1 < nv || last == V::LANES
+}
+
+struct GatherTile<'a, T, const MR: usize, const NV: usize>(&'a Gather<T>);
+
+impl<T: Element, const MR: usize, const NV: usize> Kernel<T> for GatherTile<'_, T, MR, NV> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Element = T>>(self) {
+        if const { !fits::<V>(MR, NV) } {
+            unreachable!("conv: a tile of {MR} x {NV} vectors");
+        }
+        let t = self.0;
+        // SAFETY: the caller of `run_gather` vouches for every element.
+        unsafe {
+            let mut acc = [[V::zero(); NV]; MR];
+            let mut w = t.w;
+            let groups = const { MR.div_ceil(7) };
+            let step = Step::new(t.x_step * size_of::<T>());
+            for r in 0..t.run_count {
+                let run = *t.runs.add(r);
+                let mut x = [t.x.wrapping_offset(run.x); TALLEST / 7];
+                for (g, x) in x[..groups].iter_mut().enumerate() {
+                    *x = opaque(x.wrapping_add(7 * g * t.x_step));
+                }
+                for _ in 0..run.len {
+                    let mut row = [V::zero(); NV];
+                    unroll!(vector J < NV: { row[J] = V::load_ptr(w.add(J * V::LANES)); });
+                    unroll!(row I < MR: {
+                        let x = V::splat(*step.of::<I, T>(x[I / 7]));
+                        unroll!(vector J < NV: { acc[I][J] = x.mul_add(row[J], acc[I][J]); });
+                    });
+                    for x in &mut x[..groups] {
+                        *x = opaque(x.wrapping_add(1));
+                    }
+                    w = w.add(NV * V::LANES);
+                }
+            }
+            if !t.bias.is_null() {
+                unroll!(vector J < NV: {
+                    let bias = V::load_ptr(t.bias.add(J * V::LANES));
+                    unroll!(row I < MR: { acc[I][J] = acc[I][J] + bias; });
+                });
+            }
+            let zero = V::zero();
+            match t.activation {
+                Activation::Identity => {}
+                Activation::Relu => unroll!(row I < MR: {
+                    unroll!(vector J < NV: {
+                        acc[I][J] = acc[I][J].if_lt(zero, zero, acc[I][J]);
+                    });
+                }),
+                Activation::LeakyRelu(slope) => {
+                    let slope = V::constant(slope.into());
+                    unroll!(row I < MR: {
+                        unroll!(vector J < NV: {
+                            acc[I][J] = acc[I][J].if_lt(zero, acc[I][J] * slope, acc[I][J]);
+                        });
+                    });
+                }
+            }
+            unroll!(row I < MR: {
+                unroll!(vector J < NV: {
+                    let y = t.y.add(I * t.y_step + J * V::LANES);
+                    store(acc[I][J], y, whole::<V>(J, NV, t.last), t.last);
+                });
+            });
+        }
+    }
+}
+
+struct OuterTile<'a, T, const MR: usize, const NV: usize, const RAGGED: bool>(&'a Outer<T>);
+
+impl<T: Element, const MR: usize, const NV: usize, const RAGGED: bool> Kernel<T>
+    for OuterTile<'_, T, MR, NV, RAGGED>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Element = T>>(self) {
+        if const { !fits::<V>(MR, NV) } {
+            unreachable!("conv: a tile of {MR} x {NV} vectors");
+        }
+        let t = self.0;
+        // SAFETY: the caller of `run_outer` vouches for every element.
+        unsafe {
+            let mut acc = [[V::zero(); NV]; MR];
+            for i in 0..t.rows {
+                let mut x = t.x.add(i * t.x_row_step);
+                let mut gy = t.gy.add(i * t.gy_row_step);
+                for _ in 0..t.cols {
+                    let mut row = [V::zero(); NV];
+                    unroll!(vector J < NV: {
+                        row[J] = load(gy.add(J * V::LANES), !RAGGED || J + 1 < NV, t.last);
+                    });
+                    unroll!(row I < MR: {
+                        let x = V::splat(*x.add(I));
+                        unroll!(vector J < NV: { acc[I][J] = x.mul_add(row[J], acc[I][J]); });
+                    });
+                    x = x.wrapping_add(t.x_step);
+                    gy = gy.wrapping_add(t.gy_step);
+                }
+            }
+            unroll!(row I < MR: {
+                unroll!(vector J < NV: {
+                    let gw = t.gw.add(I * t.gw_step + J * V::LANES);
+                    let whole = !RAGGED || J + 1 < NV;
+                    store(load::<V>(gw, whole, t.last) + acc[I][J], gw, whole, t.last);
+                });
+            });
+        }
+    }
+}
+
+/// # Safety
+/// LANES elements, or `last` < LANES of them if not `whole`, can be read from `x`.
+#[inline(always)]
+unsafe fn load<V: Vector>(x: *const V::Element, whole: bool, last: usize) -> V {
+    // SAFETY: the caller's.
+    unsafe {
+        if whole {
+            V::load_ptr(x)
+        } else {
+            V::load_ptr_partial(x, last)
+        }
+    }
+}
+
+/// # Safety
+/// LANES elements, or `last` < LANES of them if not `whole`, can be written to `y`.
+#[inline(always)]
+unsafe fn store<V: Vector>(x: V, y: *mut V::Element, whole: bool, last: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        if whole {
+            x.store_ptr(y)
+        } else {
+            x.store_ptr_partial(y, last)
+        }
+    }
+}
+
+/// # Safety
+/// As [`GatherFn`].
+unsafe fn run_gather<T: Element, const MR: usize, const NV: usize>(isa: Isa, t: &Gather<T>) {
+    dispatch(isa, GatherTile::<T, MR, NV>(t));
+}
+
+/// # Safety
+/// As [`GatherFn`].
+unsafe fn run_outer<T: Element, const MR: usize, const NV: usize, const RAGGED: bool>(
+    isa: Isa,
+    t: &Outer<T>,
+) {
+    dispatch(isa, OuterTile::<T, MR, NV, RAGGED>(t));
+}
