@@ -113,7 +113,7 @@ pub(super) fn max<V: Vector>(x: &[V::Element]) -> V::Element {
 pub(super) fn logsumexp<V: Vector>(x: &[V::Element]) -> V::Element {
     let most = max::<V>(x);
     // An infinite maximum is the result, and may not be subtracted from itself.
-    if most - most != V::Element::ZERO {
+    if !most.to_f64().is_finite() {
         return most;
     }
     most + log::<V>(sum_exp(x, V::splat(most)))

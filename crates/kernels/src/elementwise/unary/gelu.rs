@@ -23,7 +23,7 @@ pub struct GeluDerivative;
 pub struct GeluSecondDerivative;
 
 impl UnaryKernel for NormalCdf {
-    const ACCURACY: Accuracy = Accuracy::ulps(3.0);
+    const ACCURACY: Accuracy = Accuracy::ulps(5.5);
 
     #[inline(always)]
     fn vector<V: VectorF32>(self, x: V) -> V {
@@ -38,7 +38,7 @@ impl UnaryKernel for NormalCdf {
 }
 
 impl UnaryKernel for Gelu {
-    const ACCURACY: Accuracy = Accuracy::ulps(3.0);
+    const ACCURACY: Accuracy = Accuracy::ulps(5.5);
 
     #[inline(always)]
     fn vector<V: VectorF32>(self, x: V) -> V {
