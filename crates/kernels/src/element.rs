@@ -5,18 +5,20 @@ use std::iter::Sum;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use crate::buffer::Plain;
+use crate::compiled::Compiled;
 use crate::conv::ConvElement;
-use crate::elementwise::{self, Binary, Operand, Unary};
+use crate::elementwise::{self, Binary, Operand, Unary, broadcast};
 use crate::simd::{Double, Isa, Kernel, Vector, dispatch_f32};
 
 /// f32, on the vectors of the machine, or f64, one number at a time: the oracle that derivatives
 /// and f32 results are checked against.
 ///
-/// The associated functions are the tables of [`elementwise`] by element type; everything else is
-/// a free function generic over `Element`.
+/// Kernels are free functions generic over `Element`. The associated functions of [`Compiled`] are
+/// the same, compiled in this crate: what is itself generic calls those.
 pub trait Element:
     Plain
     + ConvElement
+    + Compiled
     + PartialOrd
     + Default
     + Debug
@@ -41,54 +43,14 @@ pub trait Element:
     fn to_f64(self) -> f64;
     /// Runs `kernel` compiled for `isa`; see [`simd::dispatch`](crate::simd::dispatch()).
     fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output;
-
-    /// See [`elementwise::unary`].
-    #[track_caller]
-    fn unary(f: Unary, x: &[Self], y: &mut [Self]) {
-        elementwise::unary(f, x, y);
-    }
-
-    /// See [`elementwise::binary`].
-    #[track_caller]
-    fn binary(f: Binary, a: &[Self], b: &[Self], y: &mut [Self]) {
-        elementwise::binary(f, a, b, y);
-    }
-
-    /// See [`elementwise::binary_scalar`].
-    #[track_caller]
-    fn binary_scalar(f: Binary, a: &[Self], b: Self, y: &mut [Self]) {
-        elementwise::binary_scalar(f, a, b, y);
-    }
-
-    /// See [`elementwise::scalar_binary`].
-    #[track_caller]
-    fn scalar_binary(f: Binary, a: Self, b: &[Self], y: &mut [Self]) {
-        elementwise::scalar_binary(f, a, b, y);
-    }
-
-    /// See [`elementwise::binary_broadcast`].
-    #[track_caller]
-    fn binary_broadcast(
-        f: Binary,
-        a: Operand<Self>,
-        b: Operand<Self>,
-        cols: usize,
-        y: &mut [Self],
-    ) {
-        elementwise::binary_broadcast(f, a, b, cols, y);
-    }
-
-    /// See [`elementwise::add_assign`].
-    #[track_caller]
-    fn add_assign(y: &mut [Self], x: &[Self]) {
-        elementwise::add_assign(y, x);
-    }
 }
 
 impl Element for f32 {
     const ZERO: f32 = 0.0;
     const ONE: f32 = 1.0;
     const NAME: &'static str = "f32";
+
+    tables!();
 
     #[inline(always)]
     fn from_f64(x: f64) -> f32 {
@@ -108,6 +70,8 @@ impl Element for f64 {
     const ZERO: f64 = 0.0;
     const ONE: f64 = 1.0;
     const NAME: &'static str = "f64";
+
+    tables!();
 
     #[inline(always)]
     fn from_f64(x: f64) -> f64 {

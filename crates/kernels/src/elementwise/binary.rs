@@ -79,12 +79,12 @@ macro_rules! table {
             }
 
             #[track_caller]
-            pub(super) fn run<T: Element>(self, a: &[T], b: &[T], y: &mut [T]) {
+            pub(crate) fn run<T: Element>(self, a: &[T], b: &[T], y: &mut [T]) {
                 match self { $(Binary::$Name => lanewise(Zip($Name), [y], [a, b]),)* }
             }
 
             #[track_caller]
-            pub(super) fn run_in_place<T: Element>(self, a: &mut [T], b: &[T]) {
+            pub(crate) fn run_in_place<T: Element>(self, a: &mut [T], b: &[T]) {
                 match self { $(Binary::$Name => lanewise(Zip($Name), [a], [b]),)* }
             }
 

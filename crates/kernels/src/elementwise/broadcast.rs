@@ -19,12 +19,9 @@ pub enum Operand<'a, T> {
     Scalar(T),
 }
 
-/// y\[i\] = f(a\[i\], b).
-///
-/// # Panics
-/// If the lengths differ.
+/// See [`super::binary_scalar`].
 #[track_caller]
-pub fn binary_scalar<T: Element>(f: Binary, a: &[T], b: T, y: &mut [T]) {
+pub(crate) fn right<T: Element>(f: Binary, a: &[T], b: T, y: &mut [T]) {
     struct Call<'a, T> {
         a: &'a [T],
         b: T,
@@ -39,12 +36,9 @@ pub fn binary_scalar<T: Element>(f: Binary, a: &[T], b: T, y: &mut [T]) {
     f.visit(Call { a, b, y });
 }
 
-/// y\[i\] = f(a, b\[i\]).
-///
-/// # Panics
-/// If the lengths differ.
+/// See [`super::scalar_binary`].
 #[track_caller]
-pub fn scalar_binary<T: Element>(f: Binary, a: T, b: &[T], y: &mut [T]) {
+pub(crate) fn left<T: Element>(f: Binary, a: T, b: &[T], y: &mut [T]) {
     struct Call<'a, T> {
         a: T,
         b: &'a [T],
@@ -81,14 +75,9 @@ impl<F: BinaryKernel> Lanewise<1, 1> for Left<F> {
     }
 }
 
-/// y = f(a, b) on a matrix of `cols` columns, with either operand repeated along rows or columns.
-///
-/// Shapes: y `[rows, cols]`; a and b as their [`Operand`] says.
-///
-/// # Panics
-/// If a length does not fit.
+/// See [`super::binary_broadcast`].
 #[track_caller]
-pub fn binary_broadcast<T: Element>(
+pub(crate) fn matrix<T: Element>(
     f: Binary,
     a: Operand<T>,
     b: Operand<T>,

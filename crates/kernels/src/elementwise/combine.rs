@@ -11,12 +11,23 @@ use crate::simd::Vector;
 /// # Panics
 /// If the lengths differ.
 #[track_caller]
+#[inline]
 pub fn add_assign<T: Element>(y: &mut [T], x: &[T]) {
+    T::add_assign(y, x)
+}
+
+#[track_caller]
+pub(crate) fn add_assign_body<T: Element>(y: &mut [T], x: &[T]) {
     Binary::Add.run_in_place(y, x);
 }
 
 /// x *= alpha.
+#[inline]
 pub fn scale<T: Element>(alpha: T, x: &mut [T]) {
+    T::scale(alpha, x)
+}
+
+pub(crate) fn scale_body<T: Element>(alpha: T, x: &mut [T]) {
     #[derive(Clone, Copy)]
     struct Scale(f64);
     impl Lanewise<1, 0> for Scale {
@@ -28,12 +39,35 @@ pub fn scale<T: Element>(alpha: T, x: &mut [T]) {
     lanewise(Scale(alpha.to_f64()), [x], []);
 }
 
+/// y = scale x + shift; exact for scale = -1 without shift.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn affine<T: Element>(scale: T, shift: T, x: &[T], y: &mut [T]) {
+    #[derive(Clone, Copy)]
+    struct Affine(f64, f64);
+    impl Lanewise<1, 1> for Affine {
+        #[inline(always)]
+        fn apply<V: Vector>(self, _: [V; 1], [x]: [V; 1]) -> [V; 1] {
+            [x.mul_add(V::constant(self.0), V::constant(self.1))]
+        }
+    }
+    lanewise(Affine(scale.to_f64(), shift.to_f64()), [y], [x]);
+}
+
 /// y += alpha x.
 ///
 /// # Panics
 /// If the lengths differ.
 #[track_caller]
+#[inline]
 pub fn axpy<T: Element>(alpha: T, x: &[T], y: &mut [T]) {
+    T::axpy(alpha, x, y)
+}
+
+#[track_caller]
+pub(crate) fn axpy_body<T: Element>(alpha: T, x: &[T], y: &mut [T]) {
     #[derive(Clone, Copy)]
     struct Axpy(f64);
     impl Lanewise<1, 1> for Axpy {
@@ -50,7 +84,13 @@ pub fn axpy<T: Element>(alpha: T, x: &[T], y: &mut [T]) {
 /// # Panics
 /// If the lengths differ.
 #[track_caller]
+#[inline]
 pub fn mul_add<T: Element>(a: &[T], b: &[T], c: &[T], y: &mut [T]) {
+    T::mul_add(a, b, c, y)
+}
+
+#[track_caller]
+pub(crate) fn mul_add_body<T: Element>(a: &[T], b: &[T], c: &[T], y: &mut [T]) {
     #[derive(Clone, Copy)]
     struct MulAdd;
     impl Lanewise<1, 3> for MulAdd {
@@ -67,7 +107,13 @@ pub fn mul_add<T: Element>(a: &[T], b: &[T], c: &[T], y: &mut [T]) {
 /// # Panics
 /// If the lengths differ.
 #[track_caller]
+#[inline]
 pub fn leaky_relu<T: Element>(slope: T, x: &[T], y: &mut [T]) {
+    T::leaky_relu(slope, x, y)
+}
+
+#[track_caller]
+pub(crate) fn leaky_relu_body<T: Element>(slope: T, x: &[T], y: &mut [T]) {
     binary_scalar(Binary::LeakyRelu, x, slope, y);
 }
 
@@ -77,7 +123,13 @@ pub fn leaky_relu<T: Element>(slope: T, x: &[T], y: &mut [T]) {
 /// # Panics
 /// If the lengths differ.
 #[track_caller]
+#[inline]
 pub fn leaky_relu_gradient<T: Element>(slope: T, x: &[T], gy: &[T], gx: &mut [T]) {
+    T::leaky_relu_gradient(slope, x, gy, gx)
+}
+
+#[track_caller]
+pub(crate) fn leaky_relu_gradient_body<T: Element>(slope: T, x: &[T], gy: &[T], gx: &mut [T]) {
     #[derive(Clone, Copy)]
     struct Gradient(f64);
     impl Lanewise<1, 2> for Gradient {
@@ -95,7 +147,13 @@ pub fn leaky_relu_gradient<T: Element>(slope: T, x: &[T], gy: &[T], gx: &mut [T]
 /// # Panics
 /// If the lengths differ.
 #[track_caller]
+#[inline]
 pub fn gate<T: Element>(a: &[T], b: &[T], y: &mut [T]) {
+    T::gate(a, b, y)
+}
+
+#[track_caller]
+pub(crate) fn gate_body<T: Element>(a: &[T], b: &[T], y: &mut [T]) {
     #[derive(Clone, Copy)]
     struct Gate;
     impl Lanewise<1, 2> for Gate {
@@ -113,7 +171,13 @@ pub fn gate<T: Element>(a: &[T], b: &[T], y: &mut [T]) {
 /// # Panics
 /// If the lengths differ.
 #[track_caller]
+#[inline]
 pub fn gate_gradient<T: Element>(a: &[T], b: &[T], gy: &[T], ga: &mut [T], gb: &mut [T]) {
+    T::gate_gradient(a, b, gy, ga, gb)
+}
+
+#[track_caller]
+pub(crate) fn gate_gradient_body<T: Element>(a: &[T], b: &[T], gy: &[T], ga: &mut [T], gb: &mut [T]) {
     #[derive(Clone, Copy)]
     struct Gradient;
     impl Lanewise<2, 3> for Gradient {

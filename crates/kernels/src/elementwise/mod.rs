@@ -5,15 +5,15 @@
 //! them, and under whatever reads and writes several slices in one pass ([`Lanewise`]).
 
 pub mod binary;
-mod broadcast;
+pub(crate) mod broadcast;
 mod combine;
 mod lanewise;
 pub mod unary;
 
 pub use binary::{Binary, BinaryKernel};
-pub use broadcast::{Operand, binary_broadcast, binary_scalar, scalar_binary};
+pub use broadcast::Operand;
 pub use combine::{
-    add_assign, axpy, gate, gate_gradient, leaky_relu, leaky_relu_gradient, mul_add, scale,
+    add_assign, affine, axpy, gate, gate_gradient, leaky_relu, leaky_relu_gradient, mul_add, scale,
 };
 pub use lanewise::{Lanewise, lanewise};
 pub use unary::{Unary, UnaryKernel};
@@ -25,13 +25,24 @@ use crate::element::Element;
 /// # Panics
 /// If the lengths differ.
 #[track_caller]
+#[inline]
 pub fn unary<T: Element>(f: Unary, x: &[T], y: &mut [T]) {
-    f.run(x, y);
+    T::unary(f, x, y)
+}
+
+#[track_caller]
+pub(crate) fn unary_body<T: Element>(f: Unary, x: &[T], y: &mut [T]) {
+    T::unary(f, x, y);
 }
 
 /// x\[i\] = f(x\[i\]).
+#[inline]
 pub fn unary_in_place<T: Element>(f: Unary, x: &mut [T]) {
-    f.run_in_place(x);
+    T::unary_in_place(f, x)
+}
+
+pub(crate) fn unary_in_place_body<T: Element>(f: Unary, x: &mut [T]) {
+    T::unary_in_place(f, x);
 }
 
 /// y\[i\] = f(a\[i\], b\[i\]).
@@ -39,8 +50,61 @@ pub fn unary_in_place<T: Element>(f: Unary, x: &mut [T]) {
 /// # Panics
 /// If the lengths differ.
 #[track_caller]
+#[inline]
 pub fn binary<T: Element>(f: Binary, a: &[T], b: &[T], y: &mut [T]) {
-    f.run(a, b, y);
+    T::binary(f, a, b, y)
+}
+
+#[track_caller]
+pub(crate) fn binary_body<T: Element>(f: Binary, a: &[T], b: &[T], y: &mut [T]) {
+    T::binary(f, a, b, y);
+}
+
+/// y\[i\] = f(a\[i\], b).
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+#[inline]
+pub fn binary_scalar<T: Element>(f: Binary, a: &[T], b: T, y: &mut [T]) {
+    T::binary_scalar(f, a, b, y)
+}
+
+#[track_caller]
+pub(crate) fn binary_scalar_body<T: Element>(f: Binary, a: &[T], b: T, y: &mut [T]) {
+    T::binary_scalar(f, a, b, y);
+}
+
+/// y\[i\] = f(a, b\[i\]).
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+#[inline]
+pub fn scalar_binary<T: Element>(f: Binary, a: T, b: &[T], y: &mut [T]) {
+    T::scalar_binary(f, a, b, y)
+}
+
+#[track_caller]
+pub(crate) fn scalar_binary_body<T: Element>(f: Binary, a: T, b: &[T], y: &mut [T]) {
+    T::scalar_binary(f, a, b, y);
+}
+
+/// y = f(a, b) on a matrix of `cols` columns, with either operand repeated along rows or columns.
+///
+/// Shapes: y `[rows, cols]`; a and b as their [`Operand`] says.
+///
+/// # Panics
+/// If a length does not fit.
+#[track_caller]
+#[inline]
+pub fn binary_broadcast<T: Element>(f: Binary, a: Operand<T>, b: Operand<T>, cols: usize, y: &mut [T]) {
+    T::binary_broadcast(f, a, b, cols, y)
+}
+
+#[track_caller]
+pub(crate) fn binary_broadcast_body<T: Element>(f: Binary, a: Operand<T>, b: Operand<T>, cols: usize, y: &mut [T]) {
+    T::binary_broadcast(f, a, b, cols, y);
 }
 
 /// How far an f32 kernel may be from its f64 reference.

@@ -77,11 +77,11 @@ macro_rules! table {
             }
 
             #[track_caller]
-            pub(super) fn run<T: Element>(self, x: &[T], y: &mut [T]) {
+            pub(crate) fn run<T: Element>(self, x: &[T], y: &mut [T]) {
                 match self { $(Unary::$Name => lanewise(Map($Name), [y], [x]),)* }
             }
 
-            pub(super) fn run_in_place<T: Element>(self, x: &mut [T]) {
+            pub(crate) fn run_in_place<T: Element>(self, x: &mut [T]) {
                 match self { $(Unary::$Name => lanewise(Map($Name), [x], []),)* }
             }
         }
