@@ -1,7 +1,7 @@
 //! How parameters begin.
 //!
-//! Fans count the connections of a unit: a linear weight [in, out] has fan-in `in` and fan-out
-//! `out`; a convolution weight [kh, kw, in, out] has kh kw times that. A transposed convolution
+//! Fans count the connections of a unit: a linear weight `[in, out]` has fan-in `in` and fan-out
+//! `out`; a convolution weight `[kh, kw, in, out]` has kh kw times that. A transposed convolution
 //! stores the weight of the convolution it transposes, so its fans are that one's.
 
 use crate::random::{self, Stream};
@@ -111,7 +111,7 @@ impl Init {
     }
 }
 
-/// (fan-in, fan-out) of a weight [.., in, out].
+/// (fan-in, fan-out) of a weight `[.., in, out]`.
 ///
 /// # Panics
 /// If the shape has fewer than two axes.

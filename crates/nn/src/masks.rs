@@ -32,8 +32,8 @@ pub fn causal_taps(kernel: [usize; 2], causal: Causal) -> Taps {
     })
 }
 
-/// A mask [in, out] for [`Linear::forward_masked`](crate::layers::Linear::forward_masked): 1
-/// where input unit i may feed output unit o, out_degrees[o] >= in_degrees[i], or > with
+/// A mask `[in, out]` for [`Linear::forward_masked`](crate::layers::Linear::forward_masked): 1
+/// where input unit i may feed output unit o, `out_degrees[o] >= in_degrees[i]`, or `>` with
 /// `strict` (the output layer). Germain et al. 2015, arXiv:1502.03509, equations 8 and 9.
 pub fn degree_mask<T: Element>(
     in_degrees: &[usize],

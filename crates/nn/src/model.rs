@@ -37,7 +37,7 @@ impl ImageSpec {
 
 /// Some images with what belongs to each.
 pub struct Batch {
-    /// Pixel values in [0, 1], level / (levels - 1): [B, H, W, C].
+    /// Pixel values in [0, 1], level / (levels - 1): `[B, H, W, C]`.
     pub images: Tensor<f32>,
     /// The class of each image, where the data has labels.
     pub labels: Option<Arc<[u32]>>,
@@ -171,13 +171,13 @@ pub struct SampleRequest {
 
 /// A model that makes new images.
 pub trait Sampler {
-    /// Images [count, H, W, C] with pixels in [0, 1].
+    /// Images `[count, H, W, C]` with pixels in [0, 1].
     fn sample(&self, p: &Bound<f32>, request: &SampleRequest) -> Tensor<f32>;
 }
 
 /// A model with an encoder and a decoder.
 pub trait Reconstructor {
-    /// The images after encoding and decoding, [B, H, W, C], pixels in [0, 1].
+    /// The images after encoding and decoding, `[B, H, W, C]`, pixels in [0, 1].
     fn reconstruct(&self, p: &Bound<f32>, batch: &Batch) -> Tensor<f32>;
 }
 

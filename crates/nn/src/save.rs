@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 /// What goes along with the tensors: any strings by name.
 pub type Metadata = BTreeMap<String, String>;
 
+/// Tensors with their names, in the order of a file.
+pub type NamedTensors = Vec<(String, Tensor<f32>)>;
+
 /// The key of the metadata that the checksum occupies; readers do not see it.
 pub const CHECKSUM: &str = "checksum";
 /// Where the header keeps its map of strings, so no tensor may be called so.
@@ -158,7 +161,7 @@ pub fn write_tensors<'a>(
 ///
 /// # Errors
 /// If the bytes are no safetensors file, are damaged, or hold numbers that are not f32.
-pub fn read_tensors(bytes: &[u8]) -> Result<(Vec<(String, Tensor<f32>)>, Metadata), ParamsError> {
+pub fn read_tensors(bytes: &[u8]) -> Result<(NamedTensors, Metadata), ParamsError> {
     let format = |reason: String| ParamsError::Format {
         length: bytes.len(),
         reason,

@@ -160,7 +160,8 @@ fn a_restored_optimiser_goes_on_as_if_nothing_had_been() {
         let (mut params, ids) = params(&[3, 20], 5);
         let mut state = OptimiserState::new(optimiser.clone(), &params, ids.clone());
         for step in 0..3 {
-            state.step(&mut params, &gradients(&params, &ids, step), 1.0);
+            let gradients = gradients(&params, &ids, step);
+            state.step(&mut params, &gradients, 1.0);
         }
         let mut saved: BTreeMap<String, Tensor<f32>> = state
             .tensors()

@@ -4,9 +4,9 @@ use super::{row_shape, rows, same_shape, sum_rows};
 use crate::random::{self, Stream};
 use grad::{Element, Tensor, Var};
 
-/// -log p(x) = -sum x log s + (1 - x) log(1 - s), s = sigmoid(logits): [B], in nats.
+/// -log p(x) = -sum x log s + (1 - x) log(1 - s), s = sigmoid(logits): `[B]`, in nats.
 ///
-/// logits, x: [B, ..]. Of x between 0 and 1 this is the cross entropy, and no likelihood.
+/// logits, x: `[B, ..]`. Of x between 0 and 1 this is the cross entropy, and no likelihood.
 ///
 /// # Panics
 /// If the two have different shapes.
@@ -16,7 +16,7 @@ pub fn nll<T: Element>(logits: &Var<T>, x: &Var<T>) -> Var<T> {
     rows(logits).bce_with_logits_sum_rows(&rows(x))
 }
 
-/// log p(x): [B], in nats; minus [`nll`].
+/// log p(x): `[B]`, in nats; minus [`nll`].
 ///
 /// # Panics
 /// If the two have different shapes.
@@ -25,9 +25,9 @@ pub fn log_prob<T: Element>(logits: &Var<T>, x: &Var<T>) -> Var<T> {
     nll(logits, x).scale(-1.0)
 }
 
-/// The entropy, sum softplus(-a) + a sigmoid(-a) with a = |logit|: [B], in nats.
+/// The entropy, sum softplus(-a) + a sigmoid(-a) with a = |logit|: `[B]`, in nats.
 ///
-/// logits: [B, ..].
+/// logits: `[B, ..]`.
 #[track_caller]
 pub fn entropy<T: Element>(logits: &Var<T>) -> Var<T> {
     // The entropy is even in the logit; on this side nothing cancels.
@@ -37,9 +37,9 @@ pub fn entropy<T: Element>(logits: &Var<T>) -> Var<T> {
 }
 
 /// KL(Bernoulli(l) || Bernoulli(m)) = sum s (l - m) - softplus(l) + softplus(m), s = sigmoid(l):
-/// [B], in nats.
+/// `[B]`, in nats.
 ///
-/// Logits l, m: [B, ..].
+/// Logits l, m: `[B, ..]`.
 ///
 /// # Panics
 /// If the two have different shapes.
@@ -49,7 +49,7 @@ pub fn kl<T: Element>(l: &Var<T>, m: &Var<T>) -> Var<T> {
     sum_rows(&(l.sigmoid() * (l - m) - (l.softplus() - m.softplus())))
 }
 
-/// Zeros and ones, [B, ..].
+/// Zeros and ones, `[B, ..]`.
 ///
 /// # Panics
 /// If the logits have no axis.

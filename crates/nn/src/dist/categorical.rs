@@ -5,9 +5,9 @@ use crate::random::{self, Stream};
 use grad::{Element, Shape, Tensor, Var};
 use std::sync::Arc;
 
-/// -log p(x) = sum logsumexp(logits) - logit_x: [B], in nats.
+/// -log p(x) = sum logsumexp(logits) - logit_x: `[B]`, in nats.
 ///
-/// logits: [B, .., K]; x: a class for each choice, in row-major order of [B, ..].
+/// logits: `[B, .., K]`; x: a class for each choice, in row-major order of `[B, ..]`.
 ///
 /// # Panics
 /// If there are fewer than two axes, not as many classes as choices, or one is not less than K.
@@ -24,7 +24,7 @@ pub fn nll<T: Element>(logits: &Var<T>, x: Arc<[u32]>) -> Var<T> {
     sum_rows(&nats.reshape(shape.without(shape.rank() - 1)))
 }
 
-/// log p(x): [B], in nats; minus [`nll`].
+/// log p(x): `[B]`, in nats; minus [`nll`].
 ///
 /// # Panics
 /// As [`nll`].
@@ -33,9 +33,9 @@ pub fn log_prob<T: Element>(logits: &Var<T>, x: Arc<[u32]>) -> Var<T> {
     nll(logits, x).scale(-1.0)
 }
 
-/// The entropy, -sum p log p: [B], in nats.
+/// The entropy, -sum p log p: `[B]`, in nats.
 ///
-/// Finite logits: [B, .., K].
+/// Finite logits: `[B, .., K]`.
 ///
 /// # Panics
 /// If there are fewer than two axes.
@@ -46,9 +46,9 @@ pub fn entropy<T: Element>(logits: &Var<T>) -> Var<T> {
     sum_rows(&(log_p.exp() * &log_p)).scale(-1.0)
 }
 
-/// KL(p || q) = sum p (log p - log q): [B], in nats.
+/// KL(p || q) = sum p (log p - log q): `[B]`, in nats.
 ///
-/// Finite logits p, q: [B, .., K].
+/// Finite logits p, q: `[B, .., K]`.
 ///
 /// # Panics
 /// If the two have different shapes, or fewer than two axes.
@@ -60,9 +60,9 @@ pub fn kl<T: Element>(p: &Var<T>, q: &Var<T>) -> Var<T> {
     sum_rows(&(log_p.exp() * (&log_p - &log_q)))
 }
 
-/// A class for each choice, in row-major order of [B, ..]; one random number a choice.
+/// A class for each choice, in row-major order of `[B, ..]`; one random number a choice.
 ///
-/// logits: [B, .., K].
+/// logits: `[B, .., K]`.
 ///
 /// # Panics
 /// If there are fewer than two axes, or the logits of a choice are not such that one class can
@@ -106,7 +106,7 @@ fn draw<T: Element>(logits: &[T], stream: &mut Stream) -> u32 {
     reached.expect("the target is less than the sum of all weights") as u32
 }
 
-/// (choices, classes) of logits [B, .., K].
+/// (choices, classes) of logits `[B, .., K]`.
 #[track_caller]
 fn split(shape: &Shape) -> (usize, usize) {
     let classes = shape.last_extent();

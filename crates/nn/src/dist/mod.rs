@@ -1,7 +1,7 @@
 //! Distributions of rows: the first axis B counts independent rows, all other axes together are
 //! one event.
 //!
-//! Every log-probability, entropy and divergence is in nats, summed over the event: [B].
+//! Every log-probability, entropy and divergence is in nats, summed over the event: `[B]`.
 //! Probabilities come as logits, variances as log-variances, everywhere. Whatever is drawn for
 //! row i is drawn from `stream_of(i)`, so it does not depend on the batch the row is in.
 
@@ -13,7 +13,7 @@ mod tests;
 
 use grad::{Element, Shape, Var};
 
-/// Sums the event of each row: [B, ..] -> [B].
+/// Sums the event of each row: `[B, ..]` -> `[B]`.
 ///
 /// # Panics
 /// If there is no axis.
@@ -22,7 +22,7 @@ pub fn sum_rows<T: Element>(x: &Var<T>) -> Var<T> {
     rows(x).sum_axes(&[1])
 }
 
-/// The event of each row as one axis: [B, ..] -> [B, n].
+/// The event of each row as one axis: `[B, ..]` -> `[B, n]`.
 #[track_caller]
 fn rows<T: Element>(x: &Var<T>) -> Var<T> {
     x.reshape(row_shape(x.shape()))

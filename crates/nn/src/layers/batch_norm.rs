@@ -13,8 +13,8 @@ use grad::{Element, Tensor, Var};
 /// PyTorch). In evaluation the running statistics are used. Batches of different origin (a GAN's
 /// real and generated images) are passed in calls of their own.
 ///
-/// Parameters: `weight` [C], the gain, which begins at 1, and `bias` [C], which begins at 0;
-/// state: `running_mean` and `running_var` [C], which begin at 0 and 1.
+/// Parameters: `weight: [C]`, the gain, which begins at 1, and `bias: [C]`, which begins at 0;
+/// state: `running_mean: [C]` and `running_var: [C]`, which begin at 0 and 1.
 #[derive(Clone, Debug)]
 pub struct BatchNorm {
     weight: ParamId,
@@ -53,7 +53,7 @@ impl BatchNorm {
         BatchNorm { momentum, ..self }
     }
 
-    /// x: [.., C] -> [.., C].
+    /// x: `[.., C]` -> `[.., C]`.
     ///
     /// # Panics
     /// If the last extent of `x` is not C, or in training if there are fewer than two numbers for
@@ -75,7 +75,7 @@ impl BatchNorm {
         centred * scale + &p[self.bias]
     }
 
-    /// x - mean, [.., C], and the biased variance, [C].
+    /// x - mean, `[.., C]`, and the biased variance, `[C]`.
     #[track_caller]
     fn batch_statistics<T: Element>(&self, p: &Bound<T>, x: &Var<T>) -> (Var<T>, Var<T>) {
         let axes: Vec<usize> = (0..x.shape().rank() - 1).collect();

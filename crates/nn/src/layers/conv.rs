@@ -6,14 +6,14 @@ use grad::kernels::conv::{Conv2d, Padding, Taps};
 use grad::kernels::gemm::Activation;
 use grad::{Element, Shape, Tensor, Var};
 
-/// y = x * w + b, a two-dimensional convolution of images [B, H, W, C].
+/// y = x * w + b, a two-dimensional convolution of images `[B, H, W, C]`.
 ///
 /// It begins with stride and dilation 1, no padding and every tap; what differs is set by the
 /// methods named for it. A masked convolution (PixelCNN) names the taps it keeps
 /// ([`causal_taps`](crate::masks::causal_taps)): the others cost nothing, their weights are never
 /// read and get gradients of exactly 0.
 ///
-/// Parameters: `weight` [kh, kw, in, out] and, unless left out, `bias` [out].
+/// Parameters: `weight: [kh, kw, in, out]` and, unless left out, `bias: [out]`.
 #[derive(Clone, Debug)]
 pub struct Conv {
     weight: ParamId,
@@ -102,7 +102,7 @@ impl Conv {
         }
     }
 
-    /// The convolution for images of this shape, [B, H, W, in].
+    /// The convolution for images of this shape, `[B, H, W, in]`.
     ///
     /// # Panics
     /// If it is not of that form.
@@ -124,8 +124,8 @@ impl Conv {
         }
     }
 
-    /// x: [B, H, W, in] -> [B, H', W', out], H' = (H + padding - dilation (kh - 1) - 1) / stride
-    /// + 1, rounded down.
+    /// x: `[B, H, W, in]` -> `[B, H', W', out]`, where H' = 1 + (H + padding - dilation (kh - 1) -
+    /// 1) / stride, rounded down.
     ///
     /// # Panics
     /// If `x` has not this shape.
@@ -157,12 +157,12 @@ impl Conv {
         }
     }
 
-    /// The weight, [kh, kw, in, out].
+    /// The weight, `[kh, kw, in, out]`.
     pub fn weight(&self) -> ParamId {
         self.weight
     }
 
-    /// The bias, [out].
+    /// The bias, `[out]`.
     pub fn bias(&self) -> Option<ParamId> {
         self.bias
     }

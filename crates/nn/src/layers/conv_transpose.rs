@@ -11,8 +11,8 @@ use grad::{Element, Shape, Var};
 /// Stride, padding and kernel are those of the convolution it transposes. It begins with stride
 /// 1 and no padding.
 ///
-/// Parameters: `weight` [kh, kw, out, in], the weight of that convolution (from `out` to `in`
-/// channels), and, unless left out, `bias` [out].
+/// Parameters: `weight: [kh, kw, out, in]`, the weight of that convolution (from `out` to `in`
+/// channels), and, unless left out, `bias: [out]`.
 #[derive(Clone, Debug)]
 pub struct ConvTranspose {
     weight: ParamId,
@@ -94,7 +94,7 @@ impl ConvTranspose {
         }
     }
 
-    /// The convolution that is transposed for inputs of this shape, [B, h, w, in].
+    /// The convolution that is transposed for inputs of this shape, `[B, h, w, in]`.
     ///
     /// # Panics
     /// If it is not of that form, if the output would have no pixels, or if the convolution does
@@ -136,7 +136,7 @@ impl ConvTranspose {
         geometry
     }
 
-    /// x: [B, h, w, in] -> [B, H, W, out], H = (h - 1) stride - padding + kh + output padding.
+    /// x: `[B, h, w, in]` -> `[B, H, W, out]`, H = (h - 1) stride - padding + kh + output padding.
     ///
     /// # Panics
     /// As [`geometry`](Self::geometry).
@@ -149,12 +149,12 @@ impl ConvTranspose {
         }
     }
 
-    /// The weight, [kh, kw, out, in].
+    /// The weight, `[kh, kw, out, in]`.
     pub fn weight(&self) -> ParamId {
         self.weight
     }
 
-    /// The bias, [out].
+    /// The bias, `[out]`.
     pub fn bias(&self) -> Option<ParamId> {
         self.bias
     }

@@ -22,9 +22,9 @@ impl Dropout {
         Dropout { rate }
     }
 
-    /// x: [B, ..] -> [B, ..] in training: row i is masked by numbers from `stream_of(i)`, which is
-    /// usually [`Batch::stream`](crate::model::Batch::stream), so that an example's mask does not
-    /// depend on the batch it is in. In evaluation dropout does nothing and need not be called.
+    /// x: `[B, ..]` -> `[B, ..]` in training: row i is masked by numbers from `stream_of(i)`, which
+    /// is usually [`Batch::stream`](crate::model::Batch::stream), so that an example's mask does
+    /// not depend on the batch it is in. In evaluation dropout does nothing and need not be called.
     ///
     /// # Panics
     /// If `x` has no axis.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// A table with a row for each class or word.
 ///
-/// Parameters: `weight` [count, width], which begins as N(0, 1).
+/// Parameters: `weight: [count, width]`, which begins as N(0, 1).
 #[derive(Clone, Debug)]
 pub struct Embedding {
     weight: ParamId,
@@ -35,7 +35,7 @@ impl Embedding {
         Embedding { weight }
     }
 
-    /// The rows of these indices, [len, width].
+    /// The rows of these indices, `[len, width]`.
     ///
     /// # Panics
     /// If an index is not less than `count`.
@@ -44,7 +44,7 @@ impl Embedding {
         p[self.weight].gather_rows(indices)
     }
 
-    /// The table, [count, width].
+    /// The table, `[count, width]`.
     pub fn weight(&self) -> ParamId {
         self.weight
     }

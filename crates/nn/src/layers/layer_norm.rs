@@ -7,7 +7,7 @@ use grad::{Element, Var};
 /// y = (x - mean) / sqrt(variance + eps) * gain + bias, mean and (biased) variance taken over the
 /// last axis. Ba et al. 2016, arXiv:1607.06450.
 ///
-/// Parameters: `weight` [C], the gain, which begins at 1, and `bias` [C], which begins at 0.
+/// Parameters: `weight: [C]`, the gain, which begins at 1, and `bias: [C]`, which begins at 0.
 #[derive(Clone, Debug)]
 pub struct LayerNorm {
     weight: ParamId,
@@ -30,7 +30,7 @@ impl LayerNorm {
         LayerNorm { eps, ..self }
     }
 
-    /// x: [.., C] -> [.., C].
+    /// x: `[.., C]` -> `[.., C]`.
     ///
     /// # Panics
     /// If the last extent of `x` is not C.

@@ -7,7 +7,7 @@ use grad::{Element, Shape, Var};
 
 /// y = x W + b.
 ///
-/// Parameters: `weight` [in, out] and, unless left out, `bias` [out].
+/// Parameters: `weight: [in, out]` and, unless left out, `bias: [out]`.
 #[derive(Clone, Debug)]
 pub struct Linear {
     weight: ParamId,
@@ -42,7 +42,7 @@ impl Linear {
         }
     }
 
-    /// x: [.., in] -> [.., out].
+    /// x: `[.., in]` -> `[.., out]`.
     ///
     /// # Panics
     /// If the last extent of `x` is not `in`.
@@ -103,12 +103,12 @@ impl Linear {
         x.linear(weight, self.bias.map(|bias| &p[bias]), activation)
     }
 
-    /// The weight, [in, out].
+    /// The weight, `[in, out]`.
     pub fn weight(&self) -> ParamId {
         self.weight
     }
 
-    /// The bias, [out].
+    /// The bias, `[out]`.
     pub fn bias(&self) -> Option<ParamId> {
         self.bias
     }

@@ -2,7 +2,7 @@
 //!
 //! A layer is made with a [`Builder`](crate::Builder), which gives its parameters names and first
 //! values, and applied with the [`Bound`](crate::Bound) parameters of a step. One layer may be
-//! applied any number of times, in f32 and in f64. Images are [B, H, W, C].
+//! applied any number of times, in f32 and in f64. Images are `[B, H, W, C]`.
 
 mod batch_norm;
 mod conv;
