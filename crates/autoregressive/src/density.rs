@@ -1,0 +1,210 @@
+//! What an autoregressive model defines, and what follows from it for all of them: training,
+//! likelihood, ensembles over orderings, samples.
+
+use crate::pixels::Pixels;
+use crate::sequential::{Conditionals, Draw, Walk, draw};
+use grad::{Element, Tensor, Var};
+use nn::Bound;
+use nn::model::{Batch, ImageSpec, Likelihood, Loss, Model, SampleRequest, Sampler, Spread};
+use nn::random::{mix, word};
+use nn::stats::log_mean_exp;
+
+/// A model of p(x) = prod_i p(x_o(i) | x_o(0), .., x_o(i-1)) for one or several orders o of the D
+/// dimensions.
+///
+/// [`Density`] makes it a [`Model`].
+pub trait Autoregressive: Send + Sync + 'static {
+    /// What the images look like.
+    fn spec(&self) -> ImageSpec;
+
+    /// The distribution of one dimension.
+    fn pixels(&self) -> Pixels {
+        Pixels::of(&self.spec())
+    }
+
+    /// How many orderings there are: each is a density of its own, with shared parameters.
+    fn orderings(&self) -> usize {
+        1
+    }
+
+    /// The dimension that comes i-th, as a position in [H, W, C].
+    fn dimension(&self, _ordering: usize, i: usize) -> usize {
+        i
+    }
+
+    /// The parameters of each dimension's distribution given those before it in the ordering: x
+    /// [B, H, W, C] in [0, 1] -> [B, D K], dimensions as in x.
+    fn logits<T: Element>(&self, p: &Bound<T>, x: &Var<T>, ordering: usize) -> Var<T>;
+
+    /// The same one dimension after the other, each at the cost of what it adds.
+    fn conditionals<'a>(&'a self, p: &Bound<f32>, ordering: usize) -> Box<dyn Conditionals + 'a>;
+
+    /// What a training step minimises, summed over the images, with the ordering it drew: the
+    /// exact [`nll`] unless a model has a cheaper estimate of it.
+    fn loss(&self, p: &Bound<f32>, batch: &Batch, ordering: usize) -> Var<f32> {
+        nll(self, p, &batch.images, ordering).sum()
+    }
+
+    /// How to spread a batch over the cores.
+    fn spread(&self, batch_size: usize) -> Spread;
+}
+
+/// -log p(x) in nats, [B], for x [B, H, W, C], each number one of the levels.
+pub fn nll<T: Element, M: Autoregressive + ?Sized>(
+    model: &M,
+    p: &Bound<T>,
+    x: &Tensor<T>,
+    ordering: usize,
+) -> Var<T> {
+    let logits = model.logits(p, &Var::constant(x.clone()), ordering);
+    model.pixels().nll(&logits, x)
+}
+
+/// An [`Autoregressive`] model as the engine and the command see it.
+///
+/// With several orderings, a training step uses one of them, drawn anew for each part of a
+/// batch, and the likelihood is that of their equal mixture: log p = logsumexp log p_o - log n.
+pub struct Density<M>(pub M);
+
+impl<M: Autoregressive> Model for Density<M> {
+    fn loss(&self, _phase: usize, p: &Bound<f32>, batch: &Batch) -> Loss {
+        let drawn = mix(&[batch.noise.first().copied().unwrap_or(0), word("ordering")]);
+        let ordering = (drawn % self.0.orderings() as u64) as usize;
+        Loss {
+            sum: self.0.loss(p, batch, ordering),
+            parts: vec![],
+        }
+    }
+
+    fn spread(&self, batch_size: usize) -> Spread {
+        self.0.spread(batch_size)
+    }
+
+    fn likelihood(&self) -> Option<&dyn Likelihood> {
+        Some(self)
+    }
+
+    fn sampler(&self) -> Option<&dyn Sampler> {
+        Some(self)
+    }
+}
+
+impl<M: Autoregressive> Likelihood for Density<M> {
+    fn is_bound(&self) -> bool {
+        false
+    }
+
+    /// Exact: the number of samples does not matter.
+    fn nats(&self, p: &Bound<f32>, batch: &Batch, _samples: usize) -> Vec<f64> {
+        let of_each: Vec<Tensor<f32>> = (0..self.0.orderings())
+            .map(|ordering| nll(&self.0, p, &batch.images, ordering).into_value())
+            .collect();
+        if let [nats] = &of_each[..] {
+            return nats.data().iter().map(|&nats| f64::from(nats)).collect();
+        }
+        (0..batch.len())
+            .map(|i| {
+                let log_p: Vec<f64> = of_each.iter().map(|n| -f64::from(n.data()[i])).collect();
+                -log_mean_exp(&log_p)
+            })
+            .collect()
+    }
+}
+
+impl<M: Autoregressive> Sampler for Density<M> {
+    /// With several orderings, those of one that the seed picks.
+    fn sample(&self, p: &Bound<f32>, request: &SampleRequest) -> Tensor<f32> {
+        let picked = mix(&[request.seed, word("ordering")]) % self.0.orderings() as u64;
+        let conditionals = self.0.conditionals(p, picked as usize);
+        let what = Draw {
+            count: request.count,
+            seed: request.seed,
+            class: request.class,
+            temperature: 1.0,
+            given: None,
+        };
+        draw(&*conditionals, &what)
+    }
+}
+
+/// [`Conditionals`] the slow way: all logits computed anew for each dimension. What the models'
+/// own are held against.
+pub struct Naive<'a, M> {
+    model: &'a M,
+    parameters: Vec<Tensor<f32>>,
+    ordering: usize,
+}
+
+impl<'a, M: Autoregressive> Naive<'a, M> {
+    /// The model with these parameters.
+    pub fn new(model: &'a M, p: &nn::Params<f32>, ordering: usize) -> Naive<'a, M> {
+        let parameters = p.iter().map(|param| param.value.clone()).collect();
+        Naive {
+            model,
+            parameters,
+            ordering,
+        }
+    }
+}
+
+impl<M: Autoregressive> Conditionals for Naive<'_, M> {
+    fn spec(&self) -> ImageSpec {
+        self.model.spec()
+    }
+
+    fn dimension(&self, i: usize) -> usize {
+        self.model.dimension(self.ordering, i)
+    }
+
+    fn begin(&self, count: usize, _class: Option<u32>) -> Box<dyn Walk + '_> {
+        let ImageSpec {
+            height,
+            width,
+            channels,
+            ..
+        } = self.spec();
+        Box::new(NaiveWalk {
+            of: self,
+            p: Bound::from_vars(self.parameters.iter().cloned().map(Var::constant)),
+            x: Tensor::zeros([count, height, width, channels]),
+            known: 0,
+            row: Vec::new(),
+        })
+    }
+
+    fn draw(&self, parameters: &[f32], temperature: f32, stream: &mut nn::random::Stream) -> f32 {
+        self.model.pixels().draw(parameters, temperature, stream)
+    }
+}
+
+struct NaiveWalk<'a, M> {
+    of: &'a Naive<'a, M>,
+    p: Bound<f32>,
+    x: Tensor<f32>,
+    known: usize,
+    row: Vec<f32>,
+}
+
+impl<M: Autoregressive> Walk for NaiveWalk<'_, M> {
+    fn conditional(&mut self) -> &[f32] {
+        let dims = self.of.spec().dims();
+        let d = self.of.dimension(self.known);
+        let width = self.of.model.pixels().width();
+        let x = Var::constant(self.x.clone());
+        let logits = self.of.model.logits(&self.p, &x, self.of.ordering);
+        self.row.clear();
+        for row in logits.value().data().chunks_exact(dims * width) {
+            self.row.extend_from_slice(&row[d * width..(d + 1) * width]);
+        }
+        &self.row
+    }
+
+    fn fix(&mut self, values: &[f32]) {
+        let dims = self.of.spec().dims();
+        let d = self.of.dimension(self.known);
+        for (image, &value) in self.x.make_mut().chunks_exact_mut(dims).zip(values) {
+            image[d] = value;
+        }
+        self.known += 1;
+    }
+}

@@ -1,0 +1,324 @@
+//! What models.md asks of every autoregressive model, for those that are not convolutional: exact
+//! likelihoods, causality both ways, derivatives, sampling, the loss they begin with, and that
+//! they can learn.
+
+use autoregressive::density::{Naive, nll};
+use autoregressive::sequential::{Draw, Given, draw};
+use autoregressive::{Autoregressive, Density, Fvsbn, MODELS, Nade};
+use grad::kernels::autoregressive::nade::Activation;
+use grad::{Tape, Tensor, Var};
+use nn::hyper::Hypers;
+use nn::model::{Batch, ImageSpec, Likelihood, SampleRequest, Sampler};
+use nn::optim::{Optimiser, OptimiserState};
+use nn::random::{stream, uniform};
+use nn::stats::logsumexp;
+use nn::{Builder, Params};
+
+const SPEC: ImageSpec = ImageSpec {
+    height: 3,
+    width: 4,
+    channels: 1,
+    levels: 2,
+    classes: None,
+};
+
+/// Runs a check on a small model of each kind.
+macro_rules! for_each_model {
+    ($check:ident) => {
+        $check("fvsbn", |b| Fvsbn::new(b, SPEC));
+        $check("nade", |b| Nade::new(b, SPEC, 19, Activation::Sigmoid));
+        $check("nade", |b| Nade::new(b, SPEC, 19, Activation::Relu));
+    };
+}
+
+/// A model with random parameters of both signs, large enough for conditionals far from uniform.
+fn shaken<M>(make: impl Fn(&mut Builder) -> M, seed: u64) -> (M, Params<f32>) {
+    let mut params = Params::new();
+    let model = make(&mut Builder::new(&mut params, seed));
+    let mut noise = stream(&[seed, 1]);
+    for param in params.iter_mut() {
+        let shape = *param.value.shape();
+        param.value = Tensor::from_fn(shape, |_| (1.4 * uniform(&mut noise) - 0.7) as f32);
+    }
+    (model, params)
+}
+
+fn images(count: usize, seed: u64) -> Tensor<f32> {
+    let mut noise = stream(&[seed]);
+    let shape = [count, SPEC.height, SPEC.width, 1];
+    Tensor::from_fn(shape, |_| f32::from(uniform(&mut noise) < 0.4))
+}
+
+fn all_images() -> Tensor<f64> {
+    let dims = SPEC.dims();
+    let shape = [1 << dims, SPEC.height, SPEC.width, 1];
+    Tensor::from_fn(shape, |i| f64::from((i / dims) as u32 >> (i % dims) & 1))
+}
+
+fn batch(images: Tensor<f32>) -> Batch {
+    Batch {
+        noise: (0..images.shape()[0] as u64).collect(),
+        images,
+        labels: None,
+    }
+}
+
+#[test]
+fn probabilities_of_all_images_sum_to_one() {
+    fn check<M: Autoregressive>(name: &str, make: impl Fn(&mut Builder) -> M) {
+        let (model, params) = shaken(make, 1);
+        let p = params.cast::<f64>().constants();
+        for ordering in 0..model.orderings() {
+            let nats = nll(&model, &p, &all_images(), ordering);
+            let sum: f64 = nats.value().data().iter().map(|nats| (-nats).exp()).sum();
+            assert!(
+                (sum - 1.0).abs() < 1e-10,
+                "{name}, ordering {ordering}: p(x) sums to {sum}"
+            );
+        }
+        // In f32 through the interface of the engine: the mixture of all orderings.
+        let all = batch(all_images().cast());
+        let model = Density(model);
+        let log_p: Vec<f64> = (model.nats(&params.constants(), &all, 1).iter())
+            .map(|nats| -nats)
+            .collect();
+        let total = logsumexp(&log_p);
+        assert!(total.abs() < 1e-4, "{name}: log of the sum {total}");
+    }
+    for_each_model!(check);
+}
+
+/// Flips each pixel of a few images: the logits of dimensions that come later in the ordering
+/// all change, those of the others keep every bit.
+#[test]
+fn each_dimension_depends_on_all_earlier_ones_and_on_no_other() {
+    fn check<M: Autoregressive>(name: &str, make: impl Fn(&mut Builder) -> M) {
+        let (model, params) = shaken(make, 2);
+        let p = params.cast::<f64>().constants();
+        let dims = SPEC.dims();
+        for ordering in 0..model.orderings() {
+            let order: Vec<usize> = (0..dims).map(|i| model.dimension(ordering, i)).collect();
+            let mut sorted = order.clone();
+            sorted.sort();
+            assert_eq!(
+                sorted,
+                (0..dims).collect::<Vec<_>>(),
+                "{name}: not an ordering"
+            );
+            let x = images(24, 3).cast::<f64>();
+            let logits = |x: &Tensor<f64>| {
+                model
+                    .logits(&p, &Var::constant(x.clone()), ordering)
+                    .into_value()
+            };
+            let before = logits(&x);
+            for (i, &from) in order.iter().enumerate() {
+                let mut flipped = x.clone();
+                for image in flipped.make_mut().chunks_exact_mut(dims) {
+                    image[from] = 1.0 - image[from];
+                }
+                let after = logits(&flipped);
+                for (j, &to) in order.iter().enumerate() {
+                    let changed = (0..24).any(|n| {
+                        let at = n * dims + to;
+                        before.data()[at] != after.data()[at]
+                    });
+                    assert_eq!(
+                        changed,
+                        i < j,
+                        "{name}, ordering {ordering}: {from} -> {to}"
+                    );
+                }
+            }
+        }
+    }
+    for_each_model!(check);
+}
+
+#[test]
+fn gradients_agree_with_finite_differences() {
+    fn check<M: Autoregressive>(name: &str, make: impl Fn(&mut Builder) -> M) {
+        let (model, params) = shaken(make, 3);
+        let params = params.cast::<f64>();
+        let x = images(5, 4).cast::<f64>();
+        for ordering in 0..model.orderings() {
+            let loss = |params: &Params<f64>, tape: &Tape<f64>| {
+                let p = params.bind(tape);
+                let sum = nll(&model, &p, &x, ordering).sum();
+                (p, sum)
+            };
+            let tape = Tape::new();
+            let (p, value) = loss(&params, &tape);
+            let wrt: Vec<_> = p.recorded().map(|(_, var)| var).collect();
+            let gradients = tape.gradients(&value, &wrt);
+            for (id, gradient) in params.ids().zip(&gradients) {
+                for i in (0..gradient.len()).step_by(1 + gradient.len() / 29) {
+                    let at = |delta: f64| {
+                        let mut moved = params.clone();
+                        moved.get_mut(id).value.make_mut()[i] += delta;
+                        loss(&moved, &Tape::new()).1.item()
+                    };
+                    let h = 1e-6;
+                    let expected = (at(h) - at(-h)) / (2.0 * h);
+                    let found = gradient.data()[i];
+                    assert!(
+                        (found - expected).abs() <= 1e-6 * (1.0 + expected.abs()),
+                        "{name}: {}[{i}]: expected {expected}, found {found}",
+                        params[id].name
+                    );
+                }
+            }
+        }
+    }
+    for_each_model!(check);
+}
+
+#[test]
+fn sampling_step_by_step_gives_the_bytes_of_the_naive_way() {
+    fn check<M: Autoregressive>(name: &str, make: impl Fn(&mut Builder) -> M) {
+        let (model, params) = shaken(make, 4);
+        let given = images(40, 5);
+        let known: Vec<bool> = (0..SPEC.dims()).map(|d| d % 3 == 1).collect();
+        for ordering in 0..model.orderings() {
+            for (temperature, some) in [(1.0, false), (0.6, false), (1.0, true)] {
+                let what = Draw {
+                    count: 40,
+                    seed: 6,
+                    class: None,
+                    temperature,
+                    given: some.then_some(Given {
+                        images: &given,
+                        known: &known,
+                    }),
+                };
+                let fast = draw(&*model.conditionals(&params.constants(), ordering), &what);
+                let slow = draw(&Naive::new(&model, &params, ordering), &what);
+                assert_eq!(
+                    fast, slow,
+                    "{name}, ordering {ordering}, {temperature}, {some}"
+                );
+                let few = Draw { count: 3, ..what };
+                if !some {
+                    let few = draw(&*model.conditionals(&params.constants(), ordering), &few);
+                    assert_eq!(
+                        few.data(),
+                        &fast.data()[..few.len()],
+                        "{name}: the first three"
+                    );
+                } else {
+                    for (i, (x, given)) in fast.data().iter().zip(given.data()).enumerate() {
+                        assert!(
+                            !known[i % SPEC.dims()] || x == given,
+                            "{name}: {i} was given"
+                        );
+                    }
+                }
+            }
+        }
+        let model = Density(model);
+        let sample = |seed| {
+            let request = SampleRequest {
+                count: 8,
+                seed,
+                class: None,
+            };
+            model.sample(&params.constants(), &request)
+        };
+        assert_eq!(sample(1), sample(1));
+        assert_ne!(sample(1), sample(2));
+    }
+    for_each_model!(check);
+}
+
+/// The share of each of the 2^12 images among many samples is its probability: the mean of
+/// -log p over samples is the entropy.
+#[test]
+fn samples_follow_the_density() {
+    fn check<M: Autoregressive>(name: &str, make: impl Fn(&mut Builder) -> M) {
+        let (model, params) = shaken(make, 7);
+        let all = nll(&model, &params.cast::<f64>().constants(), &all_images(), 0);
+        let entropy: f64 = all
+            .value()
+            .data()
+            .iter()
+            .map(|nats| nats * (-nats).exp())
+            .sum();
+        let square: f64 = all.value().data().iter().map(|n| n * n * (-n).exp()).sum();
+        let count = 20_000;
+        let what = Draw {
+            count,
+            seed: 1,
+            class: None,
+            temperature: 1.0,
+            given: None,
+        };
+        let p = params.constants();
+        let samples = draw(&*model.conditionals(&p, 0), &what);
+        let nats = nll(&model, &p, &samples, 0);
+        let mean = nats
+            .value()
+            .data()
+            .iter()
+            .map(|&n| f64::from(n))
+            .sum::<f64>()
+            / count as f64;
+        let error = ((square - entropy * entropy) / count as f64).sqrt();
+        assert!(
+            (mean - entropy).abs() < 4.0 * error,
+            "{name}: {mean} nats, the entropy is {entropy}"
+        );
+    }
+    for_each_model!(check);
+}
+
+#[test]
+fn the_loss_begins_near_d_ln_2() {
+    for entry in MODELS.iter().filter(|entry| entry.binary) {
+        let spec = ImageSpec {
+            height: 28,
+            width: 28,
+            ..SPEC
+        };
+        let hypers = Hypers::defaults(entry.name, entry.hypers);
+        let (model, params) = (entry.build)(&hypers, &spec, 1).unwrap();
+        let images = Tensor::from_fn([4, 28, 28, 1], |i| f32::from((i * 7 + i / 28) % 5 == 0));
+        let batch = batch(images);
+        let loss = f64::from(model.loss(0, &params.constants(), &batch).sum.item()) / 4.0;
+        let expected = 784.0 * std::f64::consts::LN_2;
+        assert!(
+            (loss - expected).abs() < 0.03 * expected,
+            "{}: {loss} nats",
+            entry.name
+        );
+        assert_eq!((entry.recipe)().phases.len(), 1, "{}", entry.name);
+    }
+}
+
+#[test]
+fn one_batch_can_be_overfitted() {
+    fn check<M: Autoregressive>(name: &str, make: impl Fn(&mut Builder) -> M) {
+        let (model, mut params) = shaken(make, 5);
+        let x = images(4, 8);
+        let ids: Vec<_> = params.ids().collect();
+        let mut optimiser = OptimiserState::new(Optimiser::adam(0.02), &params, ids);
+        let mut last = f32::INFINITY;
+        for step in 0..600 {
+            let tape = Tape::new();
+            let p = params.bind(&tape);
+            let loss = nll(&model, &p, &x, step % model.orderings()).mean();
+            last = loss.item();
+            let wrt: Vec<_> = p.recorded().map(|(_, var)| var).collect();
+            let gradients = tape.gradients(&loss, &wrt);
+            drop((p, tape));
+            optimiser.step(&mut params, &gradients, 1.0);
+        }
+        // Four equally likely images: the best any model can do is ln 4 each; a network of
+        // logistic regressions can tell them apart only where they are linearly separable.
+        assert!(
+            last < 4f32.ln() + 0.35,
+            "{name}: {last} nats; ln 4 = {}",
+            4f32.ln()
+        );
+    }
+    for_each_model!(check);
+}
