@@ -7,14 +7,13 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use crate::buffer::Plain;
 use crate::compiled::Compiled;
 use crate::conv::ConvElement;
-use crate::elementwise::{self, Binary, Operand, Unary, broadcast};
 use crate::simd::{Double, Isa, Kernel, Vector, dispatch_f32};
 
 /// f32, on the vectors of the machine, or f64, one number at a time: the oracle that derivatives
 /// and f32 results are checked against.
 ///
-/// Kernels are free functions generic over `Element`. The associated functions of [`Compiled`] are
-/// the same, compiled in this crate: what is itself generic calls those.
+/// Kernels are free functions generic over `Element`; what they do is compiled in this crate, see
+/// [`Compiled`].
 pub trait Element:
     Plain
     + ConvElement
@@ -50,8 +49,6 @@ impl Element for f32 {
     const ONE: f32 = 1.0;
     const NAME: &'static str = "f32";
 
-    tables!();
-
     #[inline(always)]
     fn from_f64(x: f64) -> f32 {
         x as f32
@@ -70,8 +67,6 @@ impl Element for f64 {
     const ZERO: f64 = 0.0;
     const ONE: f64 = 1.0;
     const NAME: &'static str = "f64";
-
-    tables!();
 
     #[inline(always)]
     fn from_f64(x: f64) -> f64 {

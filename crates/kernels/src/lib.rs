@@ -5,6 +5,7 @@
 
 pub mod autoregressive;
 pub mod buffer;
+mod compiled;
 pub mod conv;
 pub mod element;
 pub mod elementwise;
@@ -17,6 +18,7 @@ pub mod reduce;
 pub mod reference;
 pub mod simd;
 
+pub use compiled::Compiled;
 pub use element::Element;
 pub use elementwise::{Binary, Unary};
 pub use simd::Isa;

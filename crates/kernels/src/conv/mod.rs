@@ -31,7 +31,19 @@ impl ConvElement for f64 {}
 /// # Panics
 /// If a slice does not have the length its shape asks for, or `g` fails [`Conv2d::check`].
 #[track_caller]
+#[inline]
 pub fn forward<T: Element>(g: &Conv2d, x: &[T], w: &[T], y: &mut [T], epilogue: Epilogue<T>) {
+    T::conv_forward(g, x, w, y, epilogue)
+}
+
+#[track_caller]
+pub(crate) fn forward_body<T: Element>(
+    g: &Conv2d,
+    x: &[T],
+    w: &[T],
+    y: &mut [T],
+    epilogue: Epilogue<T>,
+) {
     check("forward", g, x.len(), w.len(), y.len());
     if let Some(bias) = epilogue.bias {
         assert!(
@@ -51,7 +63,13 @@ pub fn forward<T: Element>(g: &Conv2d, x: &[T], w: &[T], y: &mut [T], epilogue: 
 /// # Panics
 /// If a slice does not have the length its shape asks for, or `g` fails [`Conv2d::check`].
 #[track_caller]
+#[inline]
 pub fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: &[T], gx: &mut [T]) {
+    T::conv_input_gradient(g, gy, w, gx)
+}
+
+#[track_caller]
+pub(crate) fn input_gradient_body<T: Element>(g: &Conv2d, gy: &[T], w: &[T], gx: &mut [T]) {
     check("input_gradient", g, gx.len(), w.len(), gy.len());
     gather::input_gradient(g, gy, w, gx);
 }
@@ -63,7 +81,13 @@ pub fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: &[T], gx: &mut [T]) {
 /// # Panics
 /// If a slice does not have the length its shape asks for, or `g` fails [`Conv2d::check`].
 #[track_caller]
+#[inline]
 pub fn weight_gradient<T: Element>(g: &Conv2d, x: &[T], gy: &[T], gw: &mut [T]) {
+    T::conv_weight_gradient(g, x, gy, gw)
+}
+
+#[track_caller]
+pub(crate) fn weight_gradient_body<T: Element>(g: &Conv2d, x: &[T], gy: &[T], gw: &mut [T]) {
     check("weight_gradient", g, x.len(), gw.len(), gy.len());
     weight::weight_gradient(g, x, gy, gw);
 }

@@ -1,6 +1,7 @@
 //! Functions of two variables where one operand is repeated.
 
-use super::binary::{Binary, BinaryKernel, Visitor};
+use super::binary::{Binary, BinaryKernel, Visitor, Zip};
+use super::lanewise::line;
 use super::{Lanewise, lanewise};
 use crate::element::Element;
 use crate::parallel;
@@ -201,40 +202,15 @@ impl<T: Element, F: BinaryKernel> Kernel<T> for Rows<'_, T, F> {
         for (i, y) in y.chunks_exact_mut(cols).enumerate() {
             let row = first + i;
             match (a.row(row, cols), b.row(row, cols)) {
-                (InRow::Each(a), InRow::Each(b)) => {
-                    let mut i = 0;
-                    while i < cols {
-                        let b = V::load_partial(&b[i..]);
-                        f.vector(V::load_partial(&a[i..]), b)
-                            .store_partial(&mut y[i..]);
-                        i += V::LANES;
-                    }
-                }
+                (InRow::Each(a), InRow::Each(b)) => line::<V, _, 1, 2>(Zip(f), [y], [a, b]),
                 (InRow::Each(a), InRow::One(b)) => {
-                    let b = V::splat(b);
-                    let mut i = 0;
-                    while i < cols {
-                        f.vector(V::load_partial(&a[i..]), b)
-                            .store_partial(&mut y[i..]);
-                        i += V::LANES;
-                    }
+                    line::<V, _, 1, 1>(Right(f, b.to_f64()), [y], [a])
                 }
                 (InRow::One(a), InRow::Each(b)) => {
-                    let a = V::splat(a);
-                    let mut i = 0;
-                    while i < cols {
-                        f.vector(a, V::load_partial(&b[i..]))
-                            .store_partial(&mut y[i..]);
-                        i += V::LANES;
-                    }
+                    line::<V, _, 1, 1>(Left(f, a.to_f64()), [y], [b])
                 }
                 (InRow::One(a), InRow::One(b)) => {
-                    let value = f.vector(V::splat(a), V::splat(b));
-                    let mut i = 0;
-                    while i < cols {
-                        value.store_partial(&mut y[i..]);
-                        i += V::LANES;
-                    }
+                    y.fill(f.vector(V::splat(a), V::splat(b)).reduce_max())
                 }
             }
         }

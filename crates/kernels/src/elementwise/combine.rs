@@ -44,7 +44,13 @@ pub(crate) fn scale_body<T: Element>(alpha: T, x: &mut [T]) {
 /// # Panics
 /// If the lengths differ.
 #[track_caller]
+#[inline]
 pub fn affine<T: Element>(scale: T, shift: T, x: &[T], y: &mut [T]) {
+    T::affine(scale, shift, x, y)
+}
+
+#[track_caller]
+pub(crate) fn affine_body<T: Element>(scale: T, shift: T, x: &[T], y: &mut [T]) {
     #[derive(Clone, Copy)]
     struct Affine(f64, f64);
     impl Lanewise<1, 1> for Affine {
@@ -177,7 +183,13 @@ pub fn gate_gradient<T: Element>(a: &[T], b: &[T], gy: &[T], ga: &mut [T], gb: &
 }
 
 #[track_caller]
-pub(crate) fn gate_gradient_body<T: Element>(a: &[T], b: &[T], gy: &[T], ga: &mut [T], gb: &mut [T]) {
+pub(crate) fn gate_gradient_body<T: Element>(
+    a: &[T],
+    b: &[T],
+    gy: &[T],
+    ga: &mut [T],
+    gb: &mut [T],
+) {
     #[derive(Clone, Copy)]
     struct Gradient;
     impl Lanewise<2, 3> for Gradient {

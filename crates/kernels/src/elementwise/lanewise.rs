@@ -102,45 +102,51 @@ impl<T: Element, K: Lanewise<M, N>, const M: usize, const N: usize> Kernel<T>
 
     #[inline(always)]
     fn run<V: Vector<Element = T>>(self) {
-        let len = self.len();
-        let Run {
-            kernel,
-            mut written,
-            read,
-        } = self;
-        let mut i = 0;
-        while i + V::LANES <= len {
-            let mut y = [V::zero(); M];
-            let mut x = [V::zero(); N];
-            for (y, written) in y.iter_mut().zip(&written) {
-                // SAFETY: every slice has `len` elements (`lanewise` asserts it; halving keeps
-                // it), and i + LANES <= len.
-                *y = unsafe { V::load_ptr(written.as_ptr().add(i)) };
-            }
-            for (x, read) in x.iter_mut().zip(&read) {
-                // SAFETY: as above.
-                *x = unsafe { V::load_ptr(read.as_ptr().add(i)) };
-            }
-            let y = kernel.apply(y, x);
-            for (y, written) in y.into_iter().zip(&mut written) {
-                // SAFETY: as above.
-                unsafe { y.store_ptr(written.as_mut_ptr().add(i)) };
-            }
-            i += V::LANES;
+        line::<V, K, M, N>(self.kernel, self.written, self.read);
+    }
+}
+
+/// The loop itself, for a kernel that is already inside [`dispatch`]. All slices have one length.
+#[inline(always)]
+pub(super) fn line<V: Vector, K: Lanewise<M, N>, const M: usize, const N: usize>(
+    kernel: K,
+    mut written: [&mut [V::Element]; M],
+    read: [&[V::Element]; N],
+) {
+    let len = written.first().map_or(0, |y| y.len());
+    assert!(written.iter().all(|y| y.len() == len) && read.iter().all(|x| x.len() == len));
+    let mut i = 0;
+    while i + V::LANES <= len {
+        let mut y = [V::zero(); M];
+        let mut x = [V::zero(); N];
+        for (y, written) in y.iter_mut().zip(&written) {
+            // SAFETY: every slice has `len` elements (asserted above), and
+            // i + LANES <= len.
+            *y = unsafe { V::load_ptr(written.as_ptr().add(i)) };
         }
-        if i < len {
-            let mut y = [V::zero(); M];
-            let mut x = [V::zero(); N];
-            for (y, written) in y.iter_mut().zip(&written) {
-                *y = V::load_partial(&written[i..]);
-            }
-            for (x, read) in x.iter_mut().zip(&read) {
-                *x = V::load_partial(&read[i..]);
-            }
-            let y = kernel.apply(y, x);
-            for (y, written) in y.into_iter().zip(&mut written) {
-                y.store_partial(&mut written[i..]);
-            }
+        for (x, read) in x.iter_mut().zip(&read) {
+            // SAFETY: as above.
+            *x = unsafe { V::load_ptr(read.as_ptr().add(i)) };
+        }
+        let y = kernel.apply(y, x);
+        for (y, written) in y.into_iter().zip(&mut written) {
+            // SAFETY: as above.
+            unsafe { y.store_ptr(written.as_mut_ptr().add(i)) };
+        }
+        i += V::LANES;
+    }
+    if i < len {
+        let mut y = [V::zero(); M];
+        let mut x = [V::zero(); N];
+        for (y, written) in y.iter_mut().zip(&written) {
+            *y = V::load_partial(&written[i..]);
+        }
+        for (x, read) in x.iter_mut().zip(&read) {
+            *x = V::load_partial(&read[i..]);
+        }
+        let y = kernel.apply(y, x);
+        for (y, written) in y.into_iter().zip(&mut written) {
+            y.store_partial(&mut written[i..]);
         }
     }
 }

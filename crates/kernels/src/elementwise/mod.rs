@@ -6,7 +6,7 @@
 
 pub mod binary;
 pub(crate) mod broadcast;
-mod combine;
+pub(crate) mod combine;
 mod lanewise;
 pub mod unary;
 
@@ -30,19 +30,10 @@ pub fn unary<T: Element>(f: Unary, x: &[T], y: &mut [T]) {
     T::unary(f, x, y)
 }
 
-#[track_caller]
-pub(crate) fn unary_body<T: Element>(f: Unary, x: &[T], y: &mut [T]) {
-    T::unary(f, x, y);
-}
-
 /// x\[i\] = f(x\[i\]).
 #[inline]
 pub fn unary_in_place<T: Element>(f: Unary, x: &mut [T]) {
     T::unary_in_place(f, x)
-}
-
-pub(crate) fn unary_in_place_body<T: Element>(f: Unary, x: &mut [T]) {
-    T::unary_in_place(f, x);
 }
 
 /// y\[i\] = f(a\[i\], b\[i\]).
@@ -55,11 +46,6 @@ pub fn binary<T: Element>(f: Binary, a: &[T], b: &[T], y: &mut [T]) {
     T::binary(f, a, b, y)
 }
 
-#[track_caller]
-pub(crate) fn binary_body<T: Element>(f: Binary, a: &[T], b: &[T], y: &mut [T]) {
-    T::binary(f, a, b, y);
-}
-
 /// y\[i\] = f(a\[i\], b).
 ///
 /// # Panics
@@ -68,11 +54,6 @@ pub(crate) fn binary_body<T: Element>(f: Binary, a: &[T], b: &[T], y: &mut [T]) 
 #[inline]
 pub fn binary_scalar<T: Element>(f: Binary, a: &[T], b: T, y: &mut [T]) {
     T::binary_scalar(f, a, b, y)
-}
-
-#[track_caller]
-pub(crate) fn binary_scalar_body<T: Element>(f: Binary, a: &[T], b: T, y: &mut [T]) {
-    T::binary_scalar(f, a, b, y);
 }
 
 /// y\[i\] = f(a, b\[i\]).
@@ -85,11 +66,6 @@ pub fn scalar_binary<T: Element>(f: Binary, a: T, b: &[T], y: &mut [T]) {
     T::scalar_binary(f, a, b, y)
 }
 
-#[track_caller]
-pub(crate) fn scalar_binary_body<T: Element>(f: Binary, a: T, b: &[T], y: &mut [T]) {
-    T::scalar_binary(f, a, b, y);
-}
-
 /// y = f(a, b) on a matrix of `cols` columns, with either operand repeated along rows or columns.
 ///
 /// Shapes: y `[rows, cols]`; a and b as their [`Operand`] says.
@@ -100,11 +76,6 @@ pub(crate) fn scalar_binary_body<T: Element>(f: Binary, a: T, b: &[T], y: &mut [
 #[inline]
 pub fn binary_broadcast<T: Element>(f: Binary, a: Operand<T>, b: Operand<T>, cols: usize, y: &mut [T]) {
     T::binary_broadcast(f, a, b, cols, y)
-}
-
-#[track_caller]
-pub(crate) fn binary_broadcast_body<T: Element>(f: Binary, a: Operand<T>, b: Operand<T>, cols: usize, y: &mut [T]) {
-    T::binary_broadcast(f, a, b, cols, y);
 }
 
 /// How far an f32 kernel may be from its f64 reference.

@@ -13,7 +13,13 @@ use crate::simd::{Isa, Kernel, Vector, dispatch};
 /// # Panics
 /// If x has not whole rows as long as y.
 #[track_caller]
+#[inline]
 pub fn sum_columns<T: Element>(x: &[T], y: &mut [T]) {
+    T::sum_columns(x, y)
+}
+
+#[track_caller]
+pub(crate) fn sum_columns_body<T: Element>(x: &[T], y: &mut [T]) {
     let cols = y.len();
     let rows = super::rows::count("sum_columns", x.len(), cols);
     slabs(Isa::current(), x, rows, y, parallel::threads() > 1);
@@ -26,7 +32,13 @@ pub fn sum_columns<T: Element>(x: &[T], y: &mut [T]) {
 /// # Panics
 /// If the lengths do not fit.
 #[track_caller]
+#[inline]
 pub fn sum_middle<T: Element>(x: &[T], n: usize, inner: usize, y: &mut [T]) {
+    T::sum_middle(x, n, inner, y)
+}
+
+#[track_caller]
+pub(crate) fn sum_middle_body<T: Element>(x: &[T], n: usize, inner: usize, y: &mut [T]) {
     let outer = super::rows::count("sum_middle", y.len(), inner);
     check("sum_middle", "x", x.len(), outer * n * inner);
     if inner == 1 {

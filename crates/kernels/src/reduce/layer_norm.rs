@@ -16,7 +16,21 @@ use crate::simd::Vector;
 /// # Panics
 /// If the lengths do not fit.
 #[track_caller]
+#[inline]
 pub fn layer_norm<T: Element>(
+    x: &[T],
+    gain: &[T],
+    bias: &[T],
+    epsilon: T,
+    y: &mut [T],
+    mean: &mut [T],
+    inverse_std: &mut [T],
+) {
+    T::layer_norm(x, gain, bias, epsilon, y, mean, inverse_std)
+}
+
+#[track_caller]
+pub(crate) fn layer_norm_body<T: Element>(
     x: &[T],
     gain: &[T],
     bias: &[T],
@@ -98,7 +112,22 @@ pub fn layer_norm<T: Element>(
 /// # Panics
 /// If the lengths do not fit.
 #[track_caller]
+#[inline]
 pub fn layer_norm_gradient<T: Element>(
+    x: &[T],
+    gain: &[T],
+    mean: &[T],
+    inverse_std: &[T],
+    gy: &[T],
+    gx: &mut [T],
+    g_gain: &mut [T],
+    g_bias: &mut [T],
+) {
+    T::layer_norm_gradient(x, gain, mean, inverse_std, gy, gx, g_gain, g_bias)
+}
+
+#[track_caller]
+pub(crate) fn layer_norm_gradient_body<T: Element>(
     x: &[T],
     gain: &[T],
     mean: &[T],

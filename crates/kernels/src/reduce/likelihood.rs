@@ -14,7 +14,18 @@ use crate::simd::Vector;
 /// # Panics
 /// If the lengths do not fit.
 #[track_caller]
+#[inline]
 pub fn bce_with_logits<T: Element>(logits: &[T], targets: &[T], cols: usize, nll: &mut [T]) {
+    T::bce_with_logits(logits, targets, cols, nll)
+}
+
+#[track_caller]
+pub(crate) fn bce_with_logits_body<T: Element>(
+    logits: &[T],
+    targets: &[T],
+    cols: usize,
+    nll: &mut [T],
+) {
     #[derive(Clone, Copy)]
     struct Bce<'a, T>(&'a [T], &'a [T], usize);
     impl<T: Element> RowKernel<T, 1> for Bce<'_, T> {
@@ -59,7 +70,19 @@ pub fn bce_with_logits<T: Element>(logits: &[T], targets: &[T], cols: usize, nll
 /// # Panics
 /// If the lengths do not fit.
 #[track_caller]
+#[inline]
 pub fn bce_with_logits_gradient<T: Element>(
+    logits: &[T],
+    targets: &[T],
+    g: &[T],
+    cols: usize,
+    gl: &mut [T],
+) {
+    T::bce_with_logits_gradient(logits, targets, g, cols, gl)
+}
+
+#[track_caller]
+pub(crate) fn bce_with_logits_gradient_body<T: Element>(
     logits: &[T],
     targets: &[T],
     g: &[T],
@@ -111,7 +134,18 @@ pub fn bce_with_logits_gradient<T: Element>(
 /// # Panics
 /// If the lengths do not fit, or a target is not below `classes`.
 #[track_caller]
+#[inline]
 pub fn cross_entropy<T: Element>(logits: &[T], targets: &[u32], classes: usize, nll: &mut [T]) {
+    T::cross_entropy(logits, targets, classes, nll)
+}
+
+#[track_caller]
+pub(crate) fn cross_entropy_body<T: Element>(
+    logits: &[T],
+    targets: &[u32],
+    classes: usize,
+    nll: &mut [T],
+) {
     #[derive(Clone, Copy)]
     struct CrossEntropy<'a, T>(&'a [T], &'a [u32], usize);
     impl<T: Element> RowKernel<T, 1> for CrossEntropy<'_, T> {
@@ -146,7 +180,19 @@ pub fn cross_entropy<T: Element>(logits: &[T], targets: &[u32], classes: usize, 
 /// # Panics
 /// If the lengths do not fit, or a target is not below `classes`.
 #[track_caller]
+#[inline]
 pub fn cross_entropy_gradient<T: Element>(
+    logits: &[T],
+    targets: &[u32],
+    g: &[T],
+    classes: usize,
+    gl: &mut [T],
+) {
+    T::cross_entropy_gradient(logits, targets, g, classes, gl)
+}
+
+#[track_caller]
+pub(crate) fn cross_entropy_gradient_body<T: Element>(
     logits: &[T],
     targets: &[u32],
     g: &[T],

@@ -3,12 +3,12 @@
 //!
 //! Matrices are row-major `[rows, cols]`; a function that takes `cols` finds `rows` itself.
 
-mod columns;
-mod layer_norm;
-mod likelihood;
+pub(crate) mod columns;
+pub(crate) mod layer_norm;
+pub(crate) mod likelihood;
 mod line;
-mod rows;
-mod softmax;
+pub(crate) mod rows;
+pub(crate) mod softmax;
 
 pub use columns::{sum_columns, sum_middle};
 pub use layer_norm::{layer_norm, layer_norm_gradient};
@@ -18,6 +18,7 @@ pub use likelihood::{
 pub use rows::{logsumexp_rows, max_rows, sum_rows};
 pub use softmax::{log_softmax, log_softmax_gradient, softmax, softmax_gradient};
 
+use crate::compiled::Compiled;
 use crate::element::Element;
 use crate::parallel;
 use crate::simd::{Isa, Kernel, Vector, dispatch};
@@ -58,7 +59,12 @@ fn fold<T: Element, F: Fold<N>, const N: usize>(isa: Isa, f: F, x: [&[T]; N], sp
 }
 
 /// The sum of the elements; 0 of none.
+#[inline]
 pub fn sum<T: Element>(x: &[T]) -> T {
+    <T as Compiled>::sum(x)
+}
+
+pub(crate) fn sum_body<T: Element>(x: &[T]) -> T {
     #[derive(Clone, Copy)]
     struct Sum;
     impl Fold<1> for Sum {
@@ -78,7 +84,13 @@ pub fn sum<T: Element>(x: &[T]) -> T {
 /// # Panics
 /// If the lengths differ.
 #[track_caller]
+#[inline]
 pub fn dot<T: Element>(a: &[T], b: &[T]) -> T {
+    T::dot(a, b)
+}
+
+#[track_caller]
+pub(crate) fn dot_body<T: Element>(a: &[T], b: &[T]) -> T {
     #[derive(Clone, Copy)]
     struct Dot;
     impl Fold<2> for Dot {
@@ -100,7 +112,12 @@ pub fn dot<T: Element>(a: &[T], b: &[T]) -> T {
 }
 
 /// The largest element; -inf of none, NaN if one is.
+#[inline]
 pub fn max<T: Element>(x: &[T]) -> T {
+    T::max(x)
+}
+
+pub(crate) fn max_body<T: Element>(x: &[T]) -> T {
     #[derive(Clone, Copy)]
     struct Max;
     impl Fold<1> for Max {
@@ -118,7 +135,12 @@ pub fn max<T: Element>(x: &[T]) -> T {
 }
 
 /// ln sum e^x\[i\], without overflow; -inf of none.
+#[inline]
 pub fn logsumexp<T: Element>(x: &[T]) -> T {
+    T::logsumexp(x)
+}
+
+pub(crate) fn logsumexp_body<T: Element>(x: &[T]) -> T {
     let mut y = [T::ZERO];
     if x.is_empty() {
         return T::from_f64(f64::NEG_INFINITY);

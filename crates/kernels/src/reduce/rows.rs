@@ -132,7 +132,15 @@ macro_rules! to_a_number {
     ($($(#[$doc:meta])* $function:ident $Kernel:ident $line:path;)*) => {
         $(
             #[derive(Clone, Copy)]
-            struct $Kernel<'a, T>(&'a [T], usize);
+            pub(crate) struct $Kernel<'a, T>(&'a [T], usize);
+
+            impl<'a, T: Element> $Kernel<'a, T> {
+                #[track_caller]
+                pub(crate) fn body(x: &'a [T], cols: usize, y: &mut [T]) {
+                    check(stringify!($function), "x", x.len(), y.len() * cols);
+                    rows($Kernel(x, cols), y.len(), cols, [Out { data: y, width: 1 }]);
+                }
+            }
 
             impl<T: Element> RowKernel<T, 1> for $Kernel<'_, T> {
                 #[inline(always)]
@@ -148,9 +156,9 @@ macro_rules! to_a_number {
             /// # Panics
             /// If y has not as many elements as x has rows of `cols`.
             #[track_caller]
+            #[inline]
             pub fn $function<T: Element>(x: &[T], cols: usize, y: &mut [T]) {
-                check(stringify!($function), "x", x.len(), y.len() * cols);
-                rows($Kernel(x, cols), y.len(), cols, [Out { data: y, width: 1 }]);
+                T::$function(x, cols, y)
             }
         )*
     };

@@ -13,7 +13,13 @@ use crate::simd::Vector;
 /// # Panics
 /// If the lengths do not fit.
 #[track_caller]
+#[inline]
 pub fn softmax<T: Element>(x: &[T], cols: usize, y: &mut [T]) {
+    T::softmax(x, cols, y)
+}
+
+#[track_caller]
+pub(crate) fn softmax_body<T: Element>(x: &[T], cols: usize, y: &mut [T]) {
     #[derive(Clone, Copy)]
     struct Softmax<'a, T>(&'a [T]);
     impl<T: Element> RowKernel<T, 1> for Softmax<'_, T> {
@@ -58,7 +64,13 @@ pub fn softmax<T: Element>(x: &[T], cols: usize, y: &mut [T]) {
 /// # Panics
 /// If the lengths do not fit.
 #[track_caller]
+#[inline]
 pub fn softmax_gradient<T: Element>(y: &[T], gy: &[T], cols: usize, gx: &mut [T]) {
+    T::softmax_gradient(y, gy, cols, gx)
+}
+
+#[track_caller]
+pub(crate) fn softmax_gradient_body<T: Element>(y: &[T], gy: &[T], cols: usize, gx: &mut [T]) {
     #[derive(Clone, Copy)]
     struct Gradient<'a, T>(&'a [T], &'a [T]);
     impl<T: Element> RowKernel<T, 1> for Gradient<'_, T> {
@@ -96,7 +108,13 @@ pub fn softmax_gradient<T: Element>(y: &[T], gy: &[T], cols: usize, gx: &mut [T]
 /// # Panics
 /// If the lengths do not fit.
 #[track_caller]
+#[inline]
 pub fn log_softmax<T: Element>(x: &[T], cols: usize, y: &mut [T]) {
+    T::log_softmax(x, cols, y)
+}
+
+#[track_caller]
+pub(crate) fn log_softmax_body<T: Element>(x: &[T], cols: usize, y: &mut [T]) {
     #[derive(Clone, Copy)]
     struct LogSoftmax<'a, T>(&'a [T]);
     impl<T: Element> RowKernel<T, 1> for LogSoftmax<'_, T> {
@@ -134,7 +152,13 @@ pub fn log_softmax<T: Element>(x: &[T], cols: usize, y: &mut [T]) {
 /// # Panics
 /// If the lengths do not fit.
 #[track_caller]
+#[inline]
 pub fn log_softmax_gradient<T: Element>(y: &[T], gy: &[T], cols: usize, gx: &mut [T]) {
+    T::log_softmax_gradient(y, gy, cols, gx)
+}
+
+#[track_caller]
+pub(crate) fn log_softmax_gradient_body<T: Element>(y: &[T], gy: &[T], cols: usize, gx: &mut [T]) {
     #[derive(Clone, Copy)]
     struct Gradient<'a, T>(&'a [T], &'a [T]);
     impl<T: Element> RowKernel<T, 1> for Gradient<'_, T> {

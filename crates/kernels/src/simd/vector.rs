@@ -90,7 +90,7 @@ pub trait Vector:
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
     /// The sum of the lanes, added pairwise: always in the same order.
     fn reduce_add(self) -> Self::Element;
-    /// The largest lane; unspecified if one is NaN.
+    /// The largest lane; NaN if all are, and unspecified if some are.
     fn reduce_max(self) -> Self::Element;
     /// An elementwise function: its polynomial on f32, its f64 reference on f64.
     fn apply<F: UnaryKernel>(self, f: F) -> Self;
@@ -138,7 +138,11 @@ pub trait Vector:
     /// As [`load_partial`](Vector::load_partial), with `fill` in the lanes beyond the end.
     #[inline(always)]
     fn load_partial_or(x: &[Self::Element], fill: Self) -> Self {
-        Self::select(Self::first(x.len()), Self::load_partial(x), fill)
+        if x.len() >= Self::LANES {
+            Self::load(x)
+        } else {
+            Self::select(Self::first(x.len()), Self::load_partial(x), fill)
+        }
     }
 
     /// Writes all lanes to the start of `y`.

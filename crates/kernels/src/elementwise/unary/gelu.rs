@@ -68,7 +68,11 @@ impl UnaryKernel for GeluDerivative {
     #[inline(always)]
     fn vector<V: VectorF32>(self, x: V) -> V {
         let clamped = V::constant(15.0).min(V::constant(-15.0).max(x));
-        clamped.mul_add(density(clamped.abs()), NormalCdf.vector(clamped))
+        let a = clamped.abs();
+        let bell = bell(a);
+        let above = upper(a) * bell;
+        let cdf = x.if_gt(V::zero(), V::one() - above, above);
+        clamped.mul_add(bell * V::constant(DENSITY), cdf)
     }
 
     #[inline]
@@ -87,7 +91,7 @@ impl UnaryKernel for GeluSecondDerivative {
     #[inline(always)]
     fn vector<V: VectorF32>(self, x: V) -> V {
         let a = V::constant(15.0).min(x.abs());
-        a.neg_mul_add(a, V::constant(2.0)) * density(a)
+        a.neg_mul_add(a, V::constant(2.0)) * (bell(a) * V::constant(DENSITY))
     }
 
     #[inline]
@@ -97,18 +101,15 @@ impl UnaryKernel for GeluSecondDerivative {
     }
 }
 
+/// 1 / sqrt(2 pi).
+const DENSITY: f64 = 0.398_942_280_401_432_7;
+
 /// e^(-a^2 / 2) for 0 <= a <= 15, the square to more bits than f32 has.
 #[inline(always)]
 fn bell<V: VectorF32>(a: V) -> V {
     let high = a.high_part();
     let half = V::constant(-0.5);
     exp_pair(half * high * high, half * (a - high) * (a + high))
-}
-
-/// phi(a).
-#[inline(always)]
-fn density<V: VectorF32>(a: V) -> V {
-    bell(a) * V::constant(0.398_942_280_401_432_7)
 }
 
 /// 1 - Phi(a) for a >= 0.

@@ -55,7 +55,7 @@ impl UnaryKernel for Log1p {
 
 /// ln(1 + x) for finite x > -1.
 #[inline(always)]
-pub(super) fn log1p_above_minus_one<V: VectorF32>(x: V) -> V {
+fn log1p_above_minus_one<V: VectorF32>(x: V) -> V {
     // 1 + x rounds to w; what it lost is recovered from the larger summand, exactly.
     let w = V::one() + x;
     let lost = x.if_gt(V::one(), V::one() - (w - x), x - (w - V::one()));
