@@ -1,0 +1,170 @@
+//! The structure that ARCHITECTURE.md promises, read off the manifests and the sources.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which of our crates a crate may import, bottom to top. Whatever is not named here may not be.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("kernels", &[]),
+    ("dataset", &[]),
+    ("grad", &["kernels"]),
+    ("nn", &["grad"]),
+    ("autoregressive", &["nn", "grad", "kernels"]),
+    ("vae", &["nn", "grad", "kernels"]),
+    ("gan", &["nn", "grad", "kernels"]),
+    ("train", &["nn", "grad", "dataset"]),
+    (
+        "genzoo",
+        &[
+            "kernels",
+            "grad",
+            "nn",
+            "dataset",
+            "autoregressive",
+            "vae",
+            "gan",
+            "train",
+        ],
+    ),
+];
+
+/// Files that may hold `unsafe`: SIMD and buffers, the memory map, and tests that count
+/// allocations.
+const MAY_BE_UNSAFE: &[&str] = &["crates/kernels/", "crates/dataset/src/map.rs"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn manifest(path: &Path) -> toml::Table {
+    let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    text.parse()
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn names_in(manifest: &toml::Table, table: &str) -> Vec<String> {
+    let table = manifest.get(table).and_then(toml::Value::as_table);
+    table.map_or_else(Vec::new, |table| table.keys().cloned().collect())
+}
+
+#[test]
+fn crates_import_only_what_lies_below_them() {
+    let ours: Vec<&str> = MAY_IMPORT.iter().map(|(name, _)| *name).collect();
+    for (name, allowed) in MAY_IMPORT {
+        let manifest = manifest(&root().join("crates").join(name).join("Cargo.toml"));
+        for import in names_in(&manifest, "dependencies") {
+            assert!(
+                !ours.contains(&&import[..]) || allowed.contains(&&import[..]),
+                "{name} imports {import}; it may import {allowed:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_crate_is_in_the_table_and_stands_alone() {
+    let mut found: Vec<String> = fs::read_dir(root().join("crates"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let mut expected: Vec<String> = MAY_IMPORT.iter().map(|(name, _)| (*name).into()).collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected, "crates/ and the import table differ");
+    for name in &found {
+        let dir = root().join("crates").join(name);
+        let readme = fs::read_to_string(dir.join("README.md")).unwrap_or_default();
+        assert!(
+            readme.lines().count() > 5,
+            "crates/{name}/README.md says nothing"
+        );
+        let manifest = manifest(&dir.join("Cargo.toml"));
+        for key in ["version", "edition", "rust-version", "license"] {
+            let inherited = manifest["package"][key].get("workspace").is_some();
+            assert!(
+                inherited,
+                "crates/{name}/Cargo.toml: {key} must come from the workspace"
+            );
+        }
+        assert_eq!(
+            manifest["lints"]["workspace"].as_bool(),
+            Some(true),
+            "crates/{name}/Cargo.toml: lints must come from the workspace"
+        );
+        for table in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let Some(table) = manifest.get(table).and_then(toml::Value::as_table) else {
+                continue;
+            };
+            for (import, how) in table {
+                let shared = how.get("workspace").and_then(toml::Value::as_bool);
+                assert_eq!(
+                    shared,
+                    Some(true),
+                    "crates/{name}/Cargo.toml: the version of {import} must come from the workspace"
+                );
+            }
+        }
+    }
+}
+
+fn sources(dir: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_stays_in_its_rooms() {
+    for (name, _) in MAY_IMPORT {
+        let dir = root().join("crates").join(name);
+        let mut files = Vec::new();
+        sources(&dir.join("src"), &mut files);
+        if !["kernels", "dataset"].contains(name) {
+            let library = dir.join("src/lib.rs");
+            let entry = if library.exists() {
+                library
+            } else {
+                dir.join("src/main.rs")
+            };
+            let text = fs::read_to_string(&entry).unwrap();
+            assert!(
+                text.contains("#![forbid(unsafe_code)]"),
+                "{name} must forbid unsafe code"
+            );
+        }
+        for file in files {
+            let relative = file
+                .strip_prefix(root())
+                .unwrap()
+                .to_string_lossy()
+                .replace('\\', "/");
+            let text = fs::read_to_string(&file).unwrap();
+            let holds = text.lines().any(|line| {
+                let code = line.split("//").next().unwrap_or("");
+                ["unsafe {", "unsafe fn", "unsafe impl"]
+                    .iter()
+                    .any(|word| code.contains(word))
+            });
+            assert!(
+                !holds || MAY_BE_UNSAFE.iter().any(|room| relative.starts_with(room)),
+                "{relative} holds unsafe code; only {MAY_BE_UNSAFE:?} may"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_target_cpu_is_set() {
+    for file in [".cargo/config.toml", ".cargo/config", "Cargo.toml"] {
+        let text = fs::read_to_string(root().join(file)).unwrap_or_default();
+        assert!(
+            !text.contains("target-cpu"),
+            "{file}: one binary must be fast everywhere"
+        );
+    }
+}
