@@ -8,10 +8,16 @@ use crate::element::Element;
 use crate::elementwise::{Lanewise, lanewise};
 use crate::simd::Vector;
 
+/// The gradient that a rule works with.
+#[inline(always)]
+fn gradient<V: Vector>(p: V, g: V, scale: f64, l2: f64) -> V {
+    p.mul_add(V::constant(l2), g * V::constant(scale))
+}
+
 /// Stochastic gradient descent with momentum (Sutskever et al. 2013).
 ///
 /// u = momentum u + g; p -= learning_rate u, or learning_rate (g + momentum u) if `nesterov`,
-/// with g the gradient plus l2 p.
+/// with g = gradient_scale gradient + l2 p.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
     /// Size of a step.
@@ -20,6 +26,8 @@ pub struct Sgd {
     pub momentum: f64,
     /// Whether the gradient counts as taken after the momentum's step.
     pub nesterov: bool,
+    /// Factor of the gradient: 1 / B makes a mean of a sum, and clipping is another factor.
+    pub gradient_scale: f64,
     /// Factor of the parameter that is added to its gradient.
     pub l2: f64,
 }
@@ -48,7 +56,7 @@ impl Lanewise<2, 1> for Sgd {
     #[inline(always)]
     fn apply<V: Vector>(self, [p, u]: [V; 2], [g]: [V; 1]) -> [V; 2] {
         let momentum = V::constant(self.momentum);
-        let g = p.mul_add(V::constant(self.l2), g);
+        let g = gradient(p, g, self.gradient_scale, self.l2);
         let u = u.mul_add(momentum, g);
         let step = if self.nesterov {
             u.mul_add(momentum, g)
@@ -62,7 +70,7 @@ impl Lanewise<2, 1> for Sgd {
 impl Lanewise<1, 1> for Sgd {
     #[inline(always)]
     fn apply<V: Vector>(self, [p]: [V; 1], [g]: [V; 1]) -> [V; 1] {
-        let g = p.mul_add(V::constant(self.l2), g);
+        let g = gradient(p, g, self.gradient_scale, self.l2);
         [g.neg_mul_add(V::constant(self.learning_rate), p)]
     }
 }
@@ -72,7 +80,7 @@ impl Lanewise<1, 1> for Sgd {
 ///
 /// m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
 /// p -= learning_rate (m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon) + decay p),
-/// with g the gradient plus l2 p.
+/// with g = gradient_scale gradient + l2 p.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adam {
     /// Size of a step; alpha in the paper.
@@ -83,6 +91,8 @@ pub struct Adam {
     pub beta2: f64,
     /// Keeps the division finite.
     pub epsilon: f64,
+    /// Factor of the gradient: 1 / B makes a mean of a sum, and clipping is another factor.
+    pub gradient_scale: f64,
     /// Factor of the parameter that is added to its gradient, and so to the moments.
     pub l2: f64,
     /// Factor of the parameter that is subtracted beside the moments: AdamW's lambda.
@@ -125,10 +135,11 @@ impl Lanewise<3, 1> for AdamStep {
             beta1,
             beta2,
             epsilon,
+            gradient_scale,
             l2,
             decay,
         } = self.adam;
-        let g = p.mul_add(V::constant(l2), g);
+        let g = gradient(p, g, gradient_scale, l2);
         let m = m.mul_add(V::constant(beta1), g * V::constant(1.0 - beta1));
         let v = v.mul_add(V::constant(beta2), g * g * V::constant(1.0 - beta2));
         let scale = v
@@ -141,8 +152,8 @@ impl Lanewise<3, 1> for AdamStep {
 
 /// RMSProp (Tieleman and Hinton 2012, lecture 6.5 of Neural Networks for Machine Learning).
 ///
-/// v = rho v + (1 - rho) g^2; p -= learning_rate g / (sqrt(v) + epsilon), with g the gradient plus
-/// l2 p.
+/// v = rho v + (1 - rho) g^2; p -= learning_rate g / (sqrt(v) + epsilon), with g =
+/// gradient_scale gradient + l2 p.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RmsProp {
     /// Size of a step.
@@ -151,6 +162,8 @@ pub struct RmsProp {
     pub rho: f64,
     /// Keeps the division finite.
     pub epsilon: f64,
+    /// Factor of the gradient: 1 / B makes a mean of a sum, and clipping is another factor.
+    pub gradient_scale: f64,
     /// Factor of the parameter that is added to its gradient.
     pub l2: f64,
 }
@@ -169,7 +182,7 @@ impl RmsProp {
 impl Lanewise<2, 1> for RmsProp {
     #[inline(always)]
     fn apply<V: Vector>(self, [p, v]: [V; 2], [g]: [V; 1]) -> [V; 2] {
-        let g = p.mul_add(V::constant(self.l2), g);
+        let g = gradient(p, g, self.gradient_scale, self.l2);
         let v = v.mul_add(V::constant(self.rho), g * g * V::constant(1.0 - self.rho));
         let scale = v.sqrt() + V::constant(self.epsilon);
         [p - g * V::constant(self.learning_rate) / scale, v]
@@ -178,13 +191,15 @@ impl Lanewise<2, 1> for RmsProp {
 
 /// Adagrad (Duchi, Hazan and Singer 2011).
 ///
-/// v += g^2; p -= learning_rate g / (sqrt(v) + epsilon), with g the gradient plus l2 p.
+/// v += g^2; p -= learning_rate g / (sqrt(v) + epsilon), with g = gradient_scale gradient + l2 p.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adagrad {
     /// Size of a step.
     pub learning_rate: f64,
     /// Keeps the division finite.
     pub epsilon: f64,
+    /// Factor of the gradient: 1 / B makes a mean of a sum, and clipping is another factor.
+    pub gradient_scale: f64,
     /// Factor of the parameter that is added to its gradient.
     pub l2: f64,
 }
@@ -203,7 +218,7 @@ impl Adagrad {
 impl Lanewise<2, 1> for Adagrad {
     #[inline(always)]
     fn apply<V: Vector>(self, [p, v]: [V; 2], [g]: [V; 1]) -> [V; 2] {
-        let g = p.mul_add(V::constant(self.l2), g);
+        let g = gradient(p, g, self.gradient_scale, self.l2);
         let v = g.mul_add(g, v);
         let scale = v.sqrt() + V::constant(self.epsilon);
         [p - g * V::constant(self.learning_rate) / scale, v]

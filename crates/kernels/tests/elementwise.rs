@@ -229,6 +229,7 @@ fn threads_do_not_change_a_bit() {
         beta1: 0.9,
         beta2: 0.999,
         epsilon: 1e-8,
+        gradient_scale: 0.5,
         l2: 0.1,
         decay: 0.01,
     };

@@ -5,6 +5,7 @@ use kernels::optim::{Adagrad, Adam, RmsProp, Sgd};
 
 const LEN: usize = 37;
 const STEPS: u64 = 5;
+const SCALE: f64 = 0.75;
 
 /// Runs STEPS steps of `step(t, p, g, first, second)` in f32 on every instruction set, and of
 /// `reference` in f64 element by element, and compares the parameters.
@@ -44,12 +45,13 @@ fn sgd() {
             learning_rate: 0.01,
             momentum: 0.9,
             nesterov,
+            gradient_scale: SCALE,
             l2: 0.1,
         };
         check(
             |_, p, g, u, _| sgd.update(p, g, u),
             |_, p, g, u, _| {
-                let g = g + 0.1 * *p;
+                let g = SCALE * g + 0.1 * *p;
                 *u = 0.9 * *u + g;
                 *p -= 0.01 * if nesterov { g + 0.9 * *u } else { *u };
             },
@@ -59,11 +61,12 @@ fn sgd() {
         learning_rate: 0.01,
         momentum: 0.0,
         nesterov: false,
+        gradient_scale: SCALE,
         l2: 0.1,
     };
     check(
         |_, p, g, _, _| sgd.update_plain(p, g),
-        |_, p, g, _, _| *p -= 0.01 * (g + 0.1 * *p),
+        |_, p, g, _, _| *p -= 0.01 * (SCALE * g + 0.1 * *p),
     );
 }
 
@@ -75,13 +78,14 @@ fn adam() {
             beta1: 0.9,
             beta2: 0.99,
             epsilon: 1e-8,
+            gradient_scale: SCALE,
             l2,
             decay,
         };
         check(
             |t, p, g, m, v| adam.update(t, p, g, m, v),
             |t, p, g, m, v| {
-                let g = g + l2 * *p;
+                let g = SCALE * g + l2 * *p;
                 *m = 0.9 * *m + 0.1 * g;
                 *v = 0.99 * *v + 0.01 * g * g;
                 let (m, v) = (*m / (1.0 - 0.9f64.powi(t)), *v / (1.0 - 0.99f64.powi(t)));
@@ -97,12 +101,13 @@ fn rms_prop() {
         learning_rate: 0.01,
         rho: 0.9,
         epsilon: 1e-8,
+        gradient_scale: SCALE,
         l2: 0.1,
     };
     check(
         |_, p, g, v, _| rms_prop.update(p, g, v),
         |_, p, g, v, _| {
-            let g = g + 0.1 * *p;
+            let g = SCALE * g + 0.1 * *p;
             *v = 0.9 * *v + 0.1 * g * g;
             *p -= 0.01 * g / (v.sqrt() + 1e-8);
         },
@@ -114,12 +119,13 @@ fn adagrad() {
     let adagrad = Adagrad {
         learning_rate: 0.01,
         epsilon: 1e-10,
+        gradient_scale: SCALE,
         l2: 0.1,
     };
     check(
         |_, p, g, v, _| adagrad.update(p, g, v),
         |_, p, g, v, _| {
-            let g = g + 0.1 * *p;
+            let g = SCALE * g + 0.1 * *p;
             *v += g * g;
             *p -= 0.01 * g / (v.sqrt() + 1e-10);
         },

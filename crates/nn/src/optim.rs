@@ -69,6 +69,15 @@ pub enum Optimiser {
     },
 }
 
+/// What the steps of all parameters have in common.
+#[derive(Clone, Copy)]
+struct Step {
+    /// Counted from 1.
+    t: u64,
+    lr_factor: f64,
+    gradient_scale: f64,
+}
+
 impl Optimiser {
     /// Gradient descent without momentum.
     pub fn sgd(lr: f64) -> Optimiser {
@@ -173,10 +182,15 @@ impl Optimiser {
         }
     }
 
-    /// Step number `t` of one tensor, with the learning rate times `factor`.
+    /// One step of one tensor.
     #[track_caller]
-    fn update(&self, t: u64, factor: f64, p: &mut [f32], g: &[f32], moments: &mut [Tensor<f32>]) {
-        let learning_rate = self.lr() * factor;
+    fn update(&self, step: Step, p: &mut [f32], g: &[f32], moments: &mut [Tensor<f32>]) {
+        let Step {
+            t,
+            lr_factor,
+            gradient_scale,
+        } = step;
+        let learning_rate = self.lr() * lr_factor;
         let l2 = 0.0;
         match (self, moments) {
             (
@@ -189,6 +203,7 @@ impl Optimiser {
                     learning_rate,
                     momentum,
                     nesterov,
+                    gradient_scale,
                     l2,
                 };
                 match moments {
@@ -208,6 +223,7 @@ impl Optimiser {
                     learning_rate,
                     rho,
                     epsilon,
+                    gradient_scale,
                     l2,
                 }
                 .update(p, g, v.make_mut());
@@ -216,6 +232,7 @@ impl Optimiser {
                 optim::Adagrad {
                     learning_rate,
                     epsilon,
+                    gradient_scale,
                     l2,
                 }
                 .update(p, g, sum.make_mut());
@@ -244,6 +261,7 @@ impl Optimiser {
                     beta1,
                     beta2,
                     epsilon,
+                    gradient_scale,
                     l2,
                     decay,
                 };
@@ -316,8 +334,7 @@ impl OptimiserState {
     }
 
     /// As [`step`](Self::step) with each gradient multiplied by `gradient_scale` on the way: 1 / B
-    /// to make a mean of a sum, or the factor of a [clipped norm](crate::clip::norm_factor). Any
-    /// scale but 1 costs a pass over the gradient.
+    /// to make a mean of a sum, or the factor of a [clipped norm](crate::clip::norm_factor).
     ///
     /// Values are changed in place where nobody else holds their memory. A [`Bound`] of these
     /// parameters does: drop it before.
@@ -348,15 +365,13 @@ impl OptimiserState {
                 "step: the gradient of {} must have its shape",
                 slot.name
             );
-            let (t, p) = (self.steps, param.value.make_mut());
-            let mut update =
-                |g: &[f32]| self.optimiser.update(t, lr_factor, p, g, &mut slot.moments);
-            if gradient_scale == 1.0 {
-                update(gradient.data());
-            } else {
-                let scale = gradient_scale as f32;
-                update(gradient.map(|g| g * scale).data());
-            }
+            let step = Step {
+                t: self.steps,
+                lr_factor,
+                gradient_scale,
+            };
+            let p = param.value.make_mut();
+            (self.optimiser).update(step, p, gradient.data(), &mut slot.moments);
         }
     }
 
