@@ -31,12 +31,12 @@ use crate::buffer::Buffer;
 use std::cell::Cell;
 use std::ops::Range;
 
-/// Most rows of b in a block: a panel of a (14 x 384 f32, 21 KB) fits L1 beside the streams.
-const KC: usize = 384;
+/// Most rows of b in a block: a panel of a (14 x 400 f32, 22 KB) fits L1 beside the streams.
+const KC: usize = 400;
 /// The same for c of at most NARROW columns: reading a in one piece weighs more there.
-const KC_NARROW: usize = 768;
+const KC_NARROW: usize = 1024;
 const NARROW: usize = 128;
-/// Most columns of b in a block: 384 x 768 f32, 1.2 MB of L2.
+/// Most columns of b in a block: 400 x 768 f32, 1.2 MB of L2.
 const NC: usize = 768;
 
 /// Up to how many blocks of rows are too few to pack b for.
@@ -137,10 +137,11 @@ struct Panels {
     start: *const f32,
     panel: usize,
     row_stride: usize,
-    /// Where the last panel is instead, in rows of NR, if it is ragged and was copied.
-    ragged: Option<*const f32>,
-    /// Where the first block of rows packs it to, for those that follow.
-    pack_to: Option<*mut f32>,
+    /// Whether rows may only be read up to their end.
+    exact: bool,
+    /// Where the first block of rows packs panels to, for those that follow; and where a ragged
+    /// last panel has been packed to already.
+    pack_to: Option<(*mut f32, *mut f32)>,
 }
 
 /// One step of the two outer loops: a block of b and what goes with it.
@@ -180,13 +181,7 @@ pub(super) unsafe fn run(
     let a_len = if leave_a { 0 } else { room(mr * kc) };
     let b_len = match x.b {
         Rhs::Packed(..) => 0,
-        Rhs::Plain(b) if few_rows && b.col_stride == 1 => {
-            if cols.len().is_multiple_of(nr) {
-                0
-            } else {
-                room(kc * nr)
-            }
-        }
+        Rhs::Plain(b) if few_rows && b.col_stride == 1 => 0,
         Rhs::Plain(_) => room(kc * nc),
     };
     with_scratch(a_len + b_len, |scratch| {
@@ -229,7 +224,7 @@ fn panels(
         start: start.as_ptr(),
         panel: ks.len() * nr,
         row_stride: nr,
-        ragged: None,
+        exact: false,
         pack_to: None,
     };
     match x.b {
@@ -238,23 +233,21 @@ fn panels(
         }
         Rhs::Plain(b) if b.col_stride == 1 => {
             let ragged = cols.len() % nr;
-            // With few rows there is room for no more than this panel.
-            let at = if few_rows {
-                0
-            } else {
-                (cols.len() - ragged) * ks.len()
-            };
-            if ragged > 0 {
-                pack(b, cols.end - ragged, &mut room[at..]);
-            }
-            let room = room.as_mut_ptr();
+            let pack_to = (!few_rows).then(|| {
+                let at = (cols.len() - ragged) * ks.len();
+                if ragged > 0 {
+                    pack(b, cols.end - ragged, &mut room[at..]);
+                }
+                let room = room.as_mut_ptr();
+                (room, room.wrapping_add(at))
+            });
             let first = ks.start * b.row_stride + cols.start;
             Panels {
                 start: b.data.as_ptr().wrapping_add(first),
                 panel: nr,
                 row_stride: b.row_stride,
-                ragged: (ragged > 0).then_some(room.wrapping_add(at).cast_const()),
-                pack_to: (!few_rows).then_some(room),
+                exact: true,
+                pack_to,
             }
         }
         Rhs::Plain(b) => {
@@ -297,12 +290,12 @@ impl Step<'_> {
                 // SAFETY: the caller's promise; a is where it lies or was packed for these rows.
                 unsafe { self.tile(&i, q, a) }
             }
-            if let Some(packed) = self.b.pack_to.take() {
+            if let Some((packed, _)) = self.b.pack_to.take() {
                 self.b = Panels {
                     start: packed,
                     panel: self.ks.len() * kernels.nr(),
                     row_stride: kernels.nr(),
-                    ragged: None,
+                    exact: false,
                     pack_to: None,
                 };
             }
@@ -324,17 +317,9 @@ impl Step<'_> {
     #[inline]
     unsafe fn tile(&self, i: &Range<usize>, q: usize, a: (*const f32, usize, usize)) {
         let Step { x, cols, ks, b, .. } = self;
-        let (nr, lanes) = (x.kernels.nr(), x.kernels.lanes);
+        let (kernels, nr) = (x.kernels, x.kernels.nr());
         let col = cols.start + q * nr;
         let width = nr.min(cols.end - col);
-        let (b_start, b_row_stride, pack_to) = match b.ragged {
-            Some(ragged) if width < nr => (ragged, nr, None),
-            _ => (
-                b.start.wrapping_add(q * b.panel),
-                b.row_stride,
-                b.pack_to.map(|to| to.wrapping_add(q * ks.len() * nr)),
-            ),
-        };
         // The first panel's tile has the rows of the next block brought in.
         let (ahead, ahead_step, ahead_jump) = if q == 0 {
             let (next, row, col) = self.plain_a(i.end);
@@ -346,17 +331,17 @@ impl Step<'_> {
         } else {
             (a.0, 0, 0)
         };
-        let tile = Tile {
+        let mut tile = Tile {
             k: ks.len(),
             a: a.0,
             a_row_stride: a.1,
             a_col_stride: a.2,
-            b: b_start,
-            b_row_stride,
-            packed: pack_to.unwrap_or(std::ptr::null_mut()),
+            b: b.start.wrapping_add(q * b.panel),
+            b_row_stride: b.row_stride,
+            packed: std::ptr::null_mut(),
             c: x.c.wrapping_add(i.start * x.c_row_stride + col),
             c_row_stride: x.c_row_stride,
-            last: width - (width - 1) / lanes * lanes,
+            last: width - (width - 1) / kernels.lanes * kernels.lanes,
             accumulate: self.accumulate,
             ahead,
             ahead_step,
@@ -371,14 +356,37 @@ impl Step<'_> {
                 Activation::Identity
             },
         };
-        let run = if pack_to.is_some() {
-            x.kernels.packing_tile(i.len(), width, a.1 != 1)
-        } else {
-            x.kernels.tile(i.len(), width, a.1 != 1)
+        let (rows, a_rows) = (i.len(), a.1 != 1);
+        let run = match b.pack_to {
+            Some((room, _)) if width == nr => {
+                tile.packed = room.wrapping_add(q * ks.len() * nr);
+                kernels.packing_tile(rows, width, a_rows)
+            }
+            Some((_, ragged)) => {
+                (tile.b, tile.b_row_stride) = (ragged, nr);
+                kernels.tile(rows, width, a_rows)
+            }
+            None if b.exact && tile.last < kernels.lanes => {
+                if width > kernels.lanes {
+                    let whole = Tile {
+                        last: kernels.lanes,
+                        ..tile
+                    };
+                    // SAFETY: as below, for the vectors before the last.
+                    unsafe { kernels.tile(rows, kernels.lanes, a_rows)(&whole) }
+                    tile.b = tile.b.wrapping_add(kernels.lanes);
+                    tile.c = tile.c.wrapping_add(kernels.lanes);
+                    if !tile.bias.is_null() {
+                        tile.bias = tile.bias.wrapping_add(kernels.lanes);
+                    }
+                }
+                kernels.masked_tile(rows, a_rows)
+            }
+            None => kernels.tile(rows, width, a_rows),
         };
         // SAFETY: `Kernels` exist only where their instruction set does. The tile is part of the
-        // rectangle; its operands are parts of a and b with whole vectors in every row, for a
-        // ragged panel of b is always a copy. A whole panel is packed to where it has room.
+        // rectangle; its operands are parts of a and b, and rows of b that end inside a vector
+        // are packed or masked. A panel is packed to where it has room.
         unsafe { run(&tile) }
     }
 }

@@ -59,8 +59,8 @@ pub(super) struct Tile {
 /// # Safety
 /// The machine has the instruction set the function was made for. `a`, `b`, `c` and `bias` (if
 /// not null) are valid for every element of the tile: MR x k, k x columns, MR x columns and
-/// columns, c for writing and overlapping none of the others; whole vectors of b are read. An
-/// instance that packs writes k rows of whole vectors to `packed`.
+/// columns, c for writing and overlapping none of the others; whole vectors of b are read unless
+/// the instance is masked. One that packs writes k rows of whole vectors to `packed`.
 pub(super) type TileFn = unsafe fn(&Tile);
 
 /// Steps of k between two advances of the prefetch by a whole column block.
@@ -105,7 +105,8 @@ macro_rules! unroll {
 }
 
 /// The microkernel. `ROWS`: rows of a are contiguous (its column stride is 1), else its columns
-/// (its row stride is 1). `PACK`: b is copied to `packed` on the way.
+/// (its row stride is 1). `PACK`: b is copied to `packed` on the way. `MASKED`:
+/// the last vector of b is read up to `last` only.
 ///
 /// # Safety
 /// As [`TileFn`], and inlined into a function with the instruction set of `V`.
@@ -119,6 +120,7 @@ pub(super) unsafe fn tile<
     const NV: usize,
     const ROWS: bool,
     const PACK: bool,
+    const MASKED: bool,
 >(
     t: &Tile,
 ) {
@@ -147,7 +149,12 @@ pub(super) unsafe fn tile<
             () => {
                 let mut x = [V::splat(0.0); NV];
                 for j in 0..NV {
-                    x[j] = V::load_ptr(b.add(j * V::LANES));
+                    let b = b.add(j * V::LANES);
+                    x[j] = if MASKED && j + 1 == NV {
+                        V::load_ptr_partial(b, t.last)
+                    } else {
+                        V::load_ptr(b)
+                    };
                     if PACK {
                         x[j].store_ptr(packed.add(j * V::LANES));
                     }

@@ -26,11 +26,17 @@ macro_rules! instances {
         }
 
         #[target_feature(enable = $features)]
-        unsafe fn $name<const MR: usize, const NV: usize, const ROWS: bool, const PACK: bool>(
+        unsafe fn $name<
+            const MR: usize,
+            const NV: usize,
+            const ROWS: bool,
+            const PACK: bool,
+            const MASKED: bool,
+        >(
             t: &Tile,
         ) {
             // SAFETY: this function has the instruction set; the rest is the caller's duty.
-            unsafe { tile::<$V, MR, NV, ROWS, PACK>(t) }
+            unsafe { tile::<$V, MR, NV, ROWS, PACK, MASKED>(t) }
         }
     };
 }
@@ -45,10 +51,13 @@ instances!(avx2_tile, avx2_copy, Avx2, "avx2,fma");
 /// Instances by [vectors - 1], height in the order given, and [whether rows of a are contiguous].
 macro_rules! table {
     ($name:ident $pack:literal: $mr:tt) => {
-        &[table!(@ $name 1 $pack $mr), table!(@ $name 2 $pack $mr)]
+        &[table!(@ $name 1 $pack false $mr), table!(@ $name 2 $pack false $mr)]
     };
-    (@ $name:ident $nv:literal $pack:literal [$($mr:literal)*]) => {
-        &[$([$name::<$mr, $nv, false, $pack>, $name::<$mr, $nv, true, $pack>]),*]
+    (@ $name:ident $nv:literal $pack:literal $masked:literal [$($mr:literal)*]) => {
+        &[$([
+            $name::<$mr, $nv, false, $pack, $masked>,
+            $name::<$mr, $nv, true, $pack, $masked>,
+        ]),*]
     };
 }
 
@@ -56,6 +65,7 @@ pub(super) static AVX512: Kernels = Kernels {
     lanes: 16,
     tiles: table!(avx512_tile false: [1 2 3 4 5 6 7 8 9 10 11 12 13 14]),
     packing: table!(avx512_tile true: [14 13 12 11 10 9]),
+    masked: table!(@ avx512_tile 1 false true [1 2 3 4 5 6 7 8 9 10 11 12 13 14]),
     transpose: avx512_transpose,
     copy: avx512_copy,
 };
@@ -63,6 +73,7 @@ pub(super) static AVX2: Kernels = Kernels {
     lanes: 8,
     tiles: table!(avx2_tile false: [1 2 3 4 5 6]),
     packing: table!(avx2_tile true: [6 5 4]),
+    masked: table!(@ avx2_tile 1 false true [1 2 3 4 5 6]),
     transpose: avx2_transpose,
     copy: avx2_copy,
 };
