@@ -5,6 +5,7 @@
 //! crate downstream. So a public kernel that is generic over [`Element`](crate::Element) is one
 //! call to an associated function of [`Compiled`], whose body belongs to this crate.
 
+use crate::autoregressive::nade;
 use crate::conv::{self, Conv2d};
 use crate::elementwise::{Binary, Operand, Unary, broadcast, combine};
 use crate::gemm::Epilogue;
@@ -127,5 +128,25 @@ compiled! {
     }
     fn conv_weight_gradient(g: &Conv2d, x: &[Self], gy: &[Self], gw: &mut [Self]) {
         conv::weight_gradient_body(g, x, gy, gw)
+    }
+
+    fn nade_logits(net: nade::Nade<Self>, x: &[Self], logits: &mut [Self]) {
+        nade::forward::logits(net, x, logits)
+    }
+    fn nade_gradients(
+        net: nade::Nade<Self>, x: &[Self], g: &[Self], to: nade::Gradients<Self>,
+    ) {
+        nade::backward::gradients(net, x, g, to)
+    }
+    fn nade_begin(act: nade::Activation, b: &[Self], a: &mut [Self], h: &mut [Self]) {
+        nade::running::start(act, b, a, h)
+    }
+    fn nade_next(v: &[Self], c: Self, h: &[Self], logits: &mut [Self]) {
+        nade::running::next(v, c, h, logits)
+    }
+    fn nade_absorb(
+        act: nade::Activation, w: &[Self], x: &[Self], a: &mut [Self], h: &mut [Self],
+    ) {
+        nade::running::take_in(act, w, x, a, h)
     }
 }

@@ -3,19 +3,23 @@
 use super::{Act, Activation, Gradients, Nade, ReluAct, SigmoidAct, with_act};
 use crate::buffer::Buffer;
 use crate::element::Element;
-use crate::simd::{Kernel, Vector};
+use crate::simd::{Isa, Kernel, Vector, dispatch};
 
 /// Vectors of hidden units in a strip (reason 3 of [`super`]).
 const STRIP: usize = 4;
 /// Images in a block (reason 3 of [`super`]).
 const BLOCK: usize = 64;
 
-/// Adds the gradients of the weights.
-pub(super) struct Backward<'a, T> {
-    pub(super) net: Nade<'a, T>,
-    pub(super) x: &'a [T],
-    pub(super) g: &'a [T],
-    pub(super) to: Gradients<'a, T>,
+/// See [`Nade::gradients`].
+pub(crate) fn gradients<T: Element>(net: Nade<T>, x: &[T], g: &[T], to: Gradients<T>) {
+    dispatch(Isa::current(), Backward { net, x, g, to });
+}
+
+struct Backward<'a, T> {
+    net: Nade<'a, T>,
+    x: &'a [T],
+    g: &'a [T],
+    to: Gradients<'a, T>,
 }
 
 /// The state of one strip of hidden units for a block of images, `[block, width]` each.

@@ -3,7 +3,7 @@
 use super::{Act, Activation, Nade, ReluAct, SigmoidAct, with_act};
 use crate::buffer::Buffer;
 use crate::element::Element;
-use crate::simd::{Kernel, Vector};
+use crate::simd::{Isa, Kernel, Vector, dispatch};
 
 /// Images that go through the dimensions together (reason 2 of [`super`]).
 pub(super) const ROWS: usize = 8;
@@ -106,11 +106,15 @@ fn forward_rows<V: Vector, A: Act, const R: usize>(
     }
 }
 
-/// The logits of x.
-pub(super) struct Forward<'a, T> {
-    pub(super) net: Nade<'a, T>,
-    pub(super) x: &'a [T],
-    pub(super) logits: &'a mut [T],
+/// See [`Nade::logits`].
+pub(crate) fn logits<T: Element>(net: Nade<T>, x: &[T], logits: &mut [T]) {
+    dispatch(Isa::current(), Forward { net, x, logits });
+}
+
+struct Forward<'a, T> {
+    net: Nade<'a, T>,
+    x: &'a [T],
+    logits: &'a mut [T],
 }
 
 impl<T: Element> Forward<'_, T> {

@@ -16,18 +16,15 @@
 //! 4. Between two changes of a the factor act'(a) is constant: gradients by act(a) are summed
 //!    and multiplied by it once.
 
-mod backward;
-mod forward;
-mod running;
+pub(crate) mod backward;
+pub(crate) mod forward;
+pub(crate) mod running;
 
 pub use running::Running;
 
-use backward::Backward;
-use forward::Forward;
-
 use crate::element::Element;
 use crate::elementwise::unary::{Relu, Sigmoid};
-use crate::simd::{Isa, Vector, dispatch};
+use crate::simd::Vector;
 
 /// The function of the hidden units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,14 +95,7 @@ impl<T: Element> Nade<'_, T> {
     pub fn logits(&self, x: &[T], logits: &mut [T]) {
         self.check(x.len(), logits.len());
         if !x.is_empty() {
-            dispatch(
-                Isa::current(),
-                Forward {
-                    net: *self,
-                    x,
-                    logits,
-                },
-            );
+            T::nade_logits(*self, x, logits);
         }
     }
 
@@ -128,15 +118,7 @@ impl<T: Element> Nade<'_, T> {
             "nade: gradients must have the lengths of w, b, v, c"
         );
         if !x.is_empty() {
-            dispatch(
-                Isa::current(),
-                Backward {
-                    net: *self,
-                    x,
-                    g,
-                    to: gradients,
-                },
-            );
+            T::nade_gradients(*self, x, g, gradients);
         }
     }
 }

@@ -27,13 +27,7 @@ impl<T: Element> Running<T> {
             a: Buffer::filled(images * stride, T::ZERO),
             h: Buffer::filled(images * stride, T::ZERO),
         };
-        dispatch(
-            Isa::current(),
-            Begin {
-                running: &mut running,
-                b,
-            },
-        );
+        T::nade_begin(activation, b, &mut running.a, &mut running.h);
         running
     }
 
@@ -50,15 +44,7 @@ impl<T: Element> Running<T> {
             self.hidden,
             v.len()
         );
-        dispatch(
-            Isa::current(),
-            Next {
-                running: self,
-                v,
-                c,
-                logits,
-            },
-        );
+        T::nade_next(v, c, &self.h, logits);
     }
 
     /// Takes in the next dimension: its value in each image, and its row of w, `[H]`.
@@ -74,37 +60,44 @@ impl<T: Element> Running<T> {
             self.hidden,
             w.len()
         );
-        dispatch(
-            Isa::current(),
-            Absorb {
-                running: self,
-                w,
-                x,
-            },
-        );
+        T::nade_absorb(self.activation, w, x, &mut self.a, &mut self.h);
     }
 }
 
-struct Begin<'a, T: Element> {
-    running: &'a mut Running<T>,
+/// See [`Running::new`].
+pub(crate) fn start<T: Element>(act: Activation, b: &[T], a: &mut [T], h: &mut [T]) {
+    dispatch(Isa::current(), Begin { act, b, a, h });
+}
+
+/// See [`Running::logits`].
+pub(crate) fn next<T: Element>(v: &[T], c: T, h: &[T], logits: &mut [T]) {
+    dispatch(Isa::current(), Next { v, c, h, logits });
+}
+
+/// See [`Running::absorb`].
+pub(crate) fn take_in<T: Element>(act: Activation, w: &[T], x: &[T], a: &mut [T], h: &mut [T]) {
+    dispatch(Isa::current(), Absorb { act, w, x, a, h });
+}
+
+struct Begin<'a, T> {
+    act: Activation,
     b: &'a [T],
+    a: &'a mut [T],
+    h: &'a mut [T],
 }
 
 impl<T: Element> Kernel<T> for Begin<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vector<Element = T>>(self) {
-        let Running {
-            activation, a, h, ..
-        } = self.running;
-        with_act!(activation, A => begin::<V, A>(self.b, a, h));
+        with_act!(self.act, A => begin::<V, A>(self.b, self.a, self.h));
     }
 }
 
-struct Next<'a, T: Element> {
-    running: &'a Running<T>,
+struct Next<'a, T> {
     v: &'a [T],
     c: T,
+    h: &'a [T],
     logits: &'a mut [T],
 }
 
@@ -116,32 +109,33 @@ impl<T: Element> Kernel<T> for Next<'_, T> {
         let mut blocks = self.logits.chunks_exact_mut(ROWS);
         let mut from = 0;
         for logits in &mut blocks {
-            let sums = dots::<V, ROWS>(self.v, &self.running.h[from..]);
+            let sums = dots::<V, ROWS>(self.v, &self.h[from..]);
             for (logit, sum) in logits.iter_mut().zip(sums) {
                 *logit = sum + self.c;
             }
             from += ROWS * stride;
         }
         for logit in blocks.into_remainder() {
-            let [sum] = dots::<V, 1>(self.v, &self.running.h[from..]);
+            let [sum] = dots::<V, 1>(self.v, &self.h[from..]);
             *logit = sum + self.c;
             from += stride;
         }
     }
 }
 
-struct Absorb<'a, T: Element> {
-    running: &'a mut Running<T>,
+struct Absorb<'a, T> {
+    act: Activation,
     w: &'a [T],
     x: &'a [T],
+    a: &'a mut [T],
+    h: &'a mut [T],
 }
 
 impl<T: Element> Absorb<'_, T> {
     #[inline(always)]
     fn with<V: Vector<Element = T>, A: Act>(self) {
         let stride = self.w.len().next_multiple_of(PAD).max(1);
-        let Running { a, h, .. } = self.running;
-        let rows = a.chunks_exact_mut(stride).zip(h.chunks_exact_mut(stride));
+        let rows = (self.a.chunks_exact_mut(stride)).zip(self.h.chunks_exact_mut(stride));
         for ((a, h), &x) in rows.zip(self.x) {
             if x != T::ZERO {
                 absorb::<V, A>(self.w, x, a, h);
@@ -154,6 +148,6 @@ impl<T: Element> Kernel<T> for Absorb<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vector<Element = T>>(self) {
-        with_act!(self.running.activation, A => self.with::<V, A>());
+        with_act!(self.act, A => self.with::<V, A>());
     }
 }
