@@ -1,23 +1,24 @@
 //! One thread's product: a rectangle of c by loops over blocks that fit the caches.
 //!
 //! ```text
+//! many rows                                   few rows: a's share of a block of k fits L2
 //! for columns jc of c, NC at a time:
-//!     for k in blocks of KC:
-//!         pack b[k, jc] into panels of NR columns        // stays in L2
-//!         for blocks of at most MR rows of c:
-//!             pack a[rows, k], or leave it where it lies // stays in L1
-//!             for panels of b:
-//!                 microkernel                            // registers
+//!     for k in blocks of KC:                  for k in blocks of KC:
+//!         for blocks i of at most MR rows:        for panels q of NR columns:
+//!             for panels q of NR columns:             for blocks i of at most MR rows:
+//!                 microkernel(i, q)                       microkernel(i, q)
+//! a[i] stays in L1, b[jc] in L2               b[q] stays in L1, a in L2
 //! ```
 //!
-//! 1. Unlike the usual five loops, b is what stays in L2 and a panel of a what stays in L1: then
-//!    a is read from memory once per NC columns, needs no block of its own, and packing it costs
-//!    MR x KC copies for MR x KC x NC multiply-adds.
-//! 2. a is packed only if enough panels of b pass over it; a few read it where it lies.
-//! 3. b is not packed if only a few rows pass over it and its rows are contiguous; then the two
-//!    inner loops change places, so that a panel of b is read from memory once.
-//! 4. Otherwise rows of b that are contiguous are packed by the first block of rows in passing
-//!    (reason 5 of `tile`); columns are transposed in a pass of their own.
+//! 1. Unlike in the usual five loops, with many rows it is b that stays in L2 and a panel of a in
+//!    L1: a is read from memory once per NC columns, and most often where it lies.
+//! 2. a is copied only if its layout would hurt: rows at a distance that makes them collide in
+//!    L1, columns far from each other that many panels of b pass over, no contiguous direction.
+//!    Contiguous rows stay rows, so the copy is a plain one; nothing of a is ever transposed.
+//! 3. b is packed if more than a few rows pass over it: contiguous rows by the first block in
+//!    passing (reason 5 of `tile`), columns by a transposing copy just before. With few rows the
+//!    room is that of one panel and never leaves the cache.
+//! 4. While a tile is computed, what the next one reads comes in: a's next rows, the next panel.
 //! 5. The blocks of k depend on k and n alone: with reason 6 of `tile`, cutting c among threads or
 //!    packing an operand changes no bit.
 //! 6. Bias and activation are applied by the microkernel in the last block of k, while the tile
@@ -25,8 +26,8 @@
 
 use super::kernels::Kernels;
 use super::pack;
-use super::tile::{BLOCK, Tile};
-use super::{Activation, Epilogue, Mat};
+use super::step::{Layout, Rooms, Step};
+use super::{Epilogue, Mat};
 use crate::buffer::Buffer;
 use std::cell::Cell;
 use std::ops::Range;
@@ -36,11 +37,10 @@ const KC: usize = 400;
 /// The same for c of at most NARROW columns: reading a in one piece weighs more there.
 const KC_NARROW: usize = 1024;
 const NARROW: usize = 128;
-/// Most columns of b in a block: 400 x 768 f32, 1.2 MB of L2.
+/// Most columns of b in a block with many rows: 400 x 768 f32, 1.2 MB of L2.
 const NC: usize = 768;
-
-/// Up to how many blocks of rows are too few to pack b for.
-const FEW_BLOCKS: usize = 2;
+/// Most numbers of a that stay in L2 beside what passes through: 256 KB.
+const A_IN_L2: usize = 1 << 16;
 
 /// The right-hand operand as the loops see it.
 #[derive(Clone, Copy)]
@@ -131,31 +131,6 @@ fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     result
 }
 
-/// A block of b as the microkernel reads it: panel q begins at `start + q * panel`.
-#[derive(Clone, Copy)]
-struct Panels {
-    start: *const f32,
-    panel: usize,
-    row_stride: usize,
-    /// Whether rows may only be read up to their end.
-    exact: bool,
-    /// Where the first block of rows packs panels to, for those that follow; and where a ragged
-    /// last panel has been packed to already.
-    pack_to: Option<(*mut f32, *mut f32)>,
-}
-
-/// One step of the two outer loops: a block of b and what goes with it.
-struct Step<'a> {
-    x: &'a Product<'a>,
-    cols: Range<usize>,
-    ks: Range<usize>,
-    b: Panels,
-    /// Whether c holds a sum already.
-    accumulate: bool,
-    /// Whether c is finished with this step.
-    last: bool,
-}
-
 /// Computes the rectangle `rows` x `cols` of c: with all of k, or with a part of its blocks only.
 ///
 /// # Safety
@@ -167,226 +142,54 @@ pub(super) unsafe fn run(
     cols: Range<usize>,
     blocks: Range<usize>,
 ) {
-    let (mr, nr, k) = (x.kernels.mr(), x.kernels.nr(), x.a.cols);
+    let (k, nr) = (x.a.cols, x.kernels.nr());
     let kc = k_blocks(k, x.b.cols()).next().map_or(0, |ks| ks.len());
-    let nc = NC.min(cols.len()).next_multiple_of(nr);
-    let few_rows = rows.len() <= FEW_BLOCKS * mr;
-    let wide = nc / nr;
-    // Rows whose distance is a multiple of 2 KB fall into the same few sets of L1.
-    let spread = !(x.a.row_stride * size_of::<f32>()).is_multiple_of(2048);
-    let leave_a = x.a.col_stride == 1 && (wide <= 2 || wide <= 16 && spread)
-        || x.a.row_stride == 1 && wide <= 2;
-    // One vector of room for what spills over, rounded up so that panels of b are aligned.
+    let few_rows = rows.len() * kc <= A_IN_L2;
+    let nc = if few_rows { cols.len() } else { NC };
+    let layout = Layout::new(x, rows.len(), cols.len().min(nc));
+    // One vector of room for what spills over, rounded up so that both begin at cache lines.
     let room = |len: usize| (len + x.kernels.lanes).next_multiple_of(16);
-    let a_len = if leave_a { 0 } else { room(mr * kc) };
-    let b_len = match x.b {
-        Rhs::Packed(..) => 0,
-        Rhs::Plain(b) if few_rows && b.col_stride == 1 => 0,
-        Rhs::Plain(_) => room(kc * nc),
+    let a_rows = if few_rows { rows.len() } else { x.kernels.mr() };
+    let a_len = if layout.copy_a {
+        room(a_rows * Layout::a_stride(kc))
+    } else {
+        0
+    };
+    let widest = cut(0..cols.len().div_ceil(nr), nc.div_ceil(nr))
+        .map(|part| part.len())
+        .max();
+    let b_len = match (layout.pack_b, few_rows) {
+        (false, _) => 0,
+        (true, true) => room(kc * nr),
+        (true, false) => room(kc * nr * widest.unwrap_or(0)),
     };
     with_scratch(a_len + b_len, |scratch| {
-        let (a_room, b_room) = scratch.split_at_mut(a_len);
-        for jc in cols.clone().step_by(nc) {
-            let jc = jc..(jc + nc).min(cols.end);
+        let (a, b) = scratch.split_at_mut(a_len);
+        let mut rooms = Rooms { a, b };
+        for part in cut(0..cols.len().div_ceil(nr), nc.div_ceil(nr)) {
             for (block, ks) in k_blocks(k, x.b.cols()).enumerate() {
                 if !blocks.contains(&block) {
                     continue;
                 }
                 let step = Step {
                     x,
+                    layout,
+                    rows: rows.clone(),
+                    cols: cols.start + part.start * nr..cols.end.min(cols.start + part.end * nr),
+                    ks,
                     accumulate: x.accumulate || block > blocks.start,
                     last: block + 1 == blocks.end,
-                    cols: jc.clone(),
-                    b: panels(x, &jc, &ks, few_rows, b_room),
-                    ks,
                 };
-                // SAFETY: the caller's promise about the rectangle.
-                unsafe { step.run(rows.clone(), (!leave_a).then_some(&mut *a_room), few_rows) }
+                // SAFETY: the caller's promise about the rectangle; the rooms are as large as
+                // the order asks for.
+                unsafe {
+                    if few_rows {
+                        step.by_panels(&mut rooms)
+                    } else {
+                        step.by_rows(&mut rooms)
+                    }
+                }
             }
         }
     });
-}
-
-/// Makes a block of b readable for the microkernel, by packing it if need be.
-fn panels(
-    x: &Product,
-    cols: &Range<usize>,
-    ks: &Range<usize>,
-    few_rows: bool,
-    room: &mut [f32],
-) -> Panels {
-    let nr = x.kernels.nr();
-    let pack = |b: Mat<f32>, col: usize, to: &mut [f32]| {
-        let width = nr.min(cols.end - col);
-        pack::panel(x.kernels, b, (ks.start, ks.len()), (col, width), to, nr);
-    };
-    let packed = |start: &[f32]| Panels {
-        start: start.as_ptr(),
-        panel: ks.len() * nr,
-        row_stride: nr,
-        exact: false,
-        pack_to: None,
-    };
-    match x.b {
-        Rhs::Packed(data, n) => {
-            packed(&data[ks.start * n.next_multiple_of(nr) + cols.start * ks.len()..])
-        }
-        Rhs::Plain(b) if b.col_stride == 1 => {
-            let ragged = cols.len() % nr;
-            let pack_to = (!few_rows).then(|| {
-                let at = (cols.len() - ragged) * ks.len();
-                if ragged > 0 {
-                    pack(b, cols.end - ragged, &mut room[at..]);
-                }
-                let room = room.as_mut_ptr();
-                (room, room.wrapping_add(at))
-            });
-            let first = ks.start * b.row_stride + cols.start;
-            Panels {
-                start: b.data.as_ptr().wrapping_add(first),
-                panel: nr,
-                row_stride: b.row_stride,
-                exact: true,
-                pack_to,
-            }
-        }
-        Rhs::Plain(b) => {
-            for (q, col) in cols.clone().step_by(nr).enumerate() {
-                pack(b, col, &mut room[q * ks.len() * nr..]);
-            }
-            packed(room)
-        }
-    }
-}
-
-impl Step<'_> {
-    /// The two inner loops, over blocks of rows and panels of b.
-    ///
-    /// # Safety
-    /// The rows of the step's columns lie inside c and belong to this thread.
-    unsafe fn run(mut self, rows: Range<usize>, mut a_room: Option<&mut [f32]>, few_rows: bool) {
-        let kernels = self.x.kernels;
-        let panels = self.cols.len().div_ceil(kernels.nr());
-        let blocks = cut(rows, kernels.mr());
-        if few_rows && a_room.is_none() {
-            for q in 0..panels {
-                for i in blocks.clone() {
-                    // SAFETY: the caller's promise; a is read where it lies.
-                    unsafe { self.tile(&i, q, self.plain_a(i.start)) }
-                }
-            }
-            return;
-        }
-        for i in blocks {
-            let a = match a_room.as_deref_mut() {
-                None => self.plain_a(i.start),
-                Some(room) => {
-                    let ks = (self.ks.start, self.ks.len());
-                    pack::panel(kernels, self.x.a.t(), ks, (i.start, i.len()), room, i.len());
-                    (room.as_ptr(), 1, i.len())
-                }
-            };
-            for q in 0..panels {
-                // SAFETY: the caller's promise; a is where it lies or was packed for these rows.
-                unsafe { self.tile(&i, q, a) }
-            }
-            if let Some((packed, _)) = self.b.pack_to.take() {
-                self.b = Panels {
-                    start: packed,
-                    panel: self.ks.len() * kernels.nr(),
-                    row_stride: kernels.nr(),
-                    exact: false,
-                    pack_to: None,
-                };
-            }
-        }
-    }
-
-    /// Rows of a from `row` on, where they lie: the first element and the two strides.
-    fn plain_a(&self, row: usize) -> (*const f32, usize, usize) {
-        let a = self.x.a;
-        let at = row * a.row_stride + self.ks.start * a.col_stride;
-        (a.data.as_ptr().wrapping_add(at), a.row_stride, a.col_stride)
-    }
-
-    /// One tile: rows `i` by panel `q`, with a given by its first element and strides.
-    ///
-    /// # Safety
-    /// The tile lies inside c and belongs to this thread; `a` has rows `i` and the step's k, and
-    /// one of its strides is 1.
-    #[inline]
-    unsafe fn tile(&self, i: &Range<usize>, q: usize, a: (*const f32, usize, usize)) {
-        let Step { x, cols, ks, b, .. } = self;
-        let (kernels, nr) = (x.kernels, x.kernels.nr());
-        let col = cols.start + q * nr;
-        let width = nr.min(cols.end - col);
-        // The first panel's tile has the rows of the next block brought in.
-        let (ahead, ahead_step, ahead_jump) = if q == 0 {
-            let (next, row, col) = self.plain_a(i.end);
-            if row == 1 {
-                (next, col, BLOCK * col)
-            } else {
-                (next, row, BLOCK * col)
-            }
-        } else {
-            (a.0, 0, 0)
-        };
-        let mut tile = Tile {
-            k: ks.len(),
-            a: a.0,
-            a_row_stride: a.1,
-            a_col_stride: a.2,
-            b: b.start.wrapping_add(q * b.panel),
-            b_row_stride: b.row_stride,
-            packed: std::ptr::null_mut(),
-            c: x.c.wrapping_add(i.start * x.c_row_stride + col),
-            c_row_stride: x.c_row_stride,
-            last: width - (width - 1) / kernels.lanes * kernels.lanes,
-            accumulate: self.accumulate,
-            ahead,
-            ahead_step,
-            ahead_jump,
-            bias: match x.epilogue.bias {
-                Some(bias) if self.last => bias[col..].as_ptr(),
-                _ => std::ptr::null(),
-            },
-            activation: if self.last {
-                x.epilogue.activation
-            } else {
-                Activation::Identity
-            },
-        };
-        let (rows, a_rows) = (i.len(), a.1 != 1);
-        let run = match b.pack_to {
-            Some((room, _)) if width == nr => {
-                tile.packed = room.wrapping_add(q * ks.len() * nr);
-                kernels.packing_tile(rows, width, a_rows)
-            }
-            Some((_, ragged)) => {
-                (tile.b, tile.b_row_stride) = (ragged, nr);
-                kernels.tile(rows, width, a_rows)
-            }
-            None if b.exact && tile.last < kernels.lanes => {
-                if width > kernels.lanes {
-                    let whole = Tile {
-                        last: kernels.lanes,
-                        ..tile
-                    };
-                    // SAFETY: as below, for the vectors before the last.
-                    unsafe { kernels.tile(rows, kernels.lanes, a_rows)(&whole) }
-                    tile.b = tile.b.wrapping_add(kernels.lanes);
-                    tile.c = tile.c.wrapping_add(kernels.lanes);
-                    if !tile.bias.is_null() {
-                        tile.bias = tile.bias.wrapping_add(kernels.lanes);
-                    }
-                }
-                kernels.masked_tile(rows, a_rows)
-            }
-            None => kernels.tile(rows, width, a_rows),
-        };
-        // SAFETY: `Kernels` exist only where their instruction set does. The tile is part of the
-        // rectangle; its operands are parts of a and b, and rows of b that end inside a vector
-        // are packed or masked. A panel is packed to where it has room.
-        unsafe { run(&tile) }
-    }
 }

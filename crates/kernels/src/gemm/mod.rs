@@ -6,6 +6,7 @@ mod fallback;
 mod kernels;
 mod pack;
 mod plan;
+mod step;
 #[cfg(test)]
 mod tests;
 mod tile;

@@ -1,8 +1,7 @@
 //! Rearranging operands into the order in which the microkernel reads them.
 //!
-//! A panel of b is NR columns wide: k rows of NR contiguous numbers. A panel of a is as high as
-//! its row block: k columns of that many contiguous numbers. So a panel of a is a panel of the
-//! transposed matrix, and one function packs both.
+//! A panel of b is NR columns wide: k rows of NR contiguous numbers. A block of rows of a is
+//! copied as rows, or as a panel of the transposed matrix: one function makes all three.
 
 use super::Mat;
 use super::kernels::Kernels;

@@ -49,6 +49,9 @@ pub(super) struct Tile {
     pub ahead: *const f32,
     pub ahead_step: usize,
     pub ahead_jump: usize,
+    /// The panel of b that is read next, and the distance of its rows.
+    pub b_next: *const f32,
+    pub b_next_stride: usize,
     /// One number a column, or null.
     pub bias: *const f32,
     pub activation: Activation,
@@ -63,10 +66,9 @@ pub(super) struct Tile {
 /// the instance is masked. One that packs writes k rows of whole vectors to `packed`.
 pub(super) type TileFn = unsafe fn(&Tile);
 
-/// Steps of k between two advances of the prefetch by a whole column block.
+/// Steps of k between two advances of the prefetch by a whole column block, and how many rows of b
+/// ahead of use are brought in.
 pub(super) const BLOCK: usize = 16;
-/// How many rows of b ahead of use are brought into L1.
-const B_AHEAD: usize = 16;
 
 /// Brings the cache line at `x` into L1, wherever it points.
 #[inline(always)]
@@ -182,14 +184,24 @@ pub(super) unsafe fn tile<
             };
         }
         let mut ahead = t.ahead;
-        for _ in 0..t.k / BLOCK {
+        for block in (0..t.k / BLOCK).rev() {
             let mut line = ahead;
+            let (mut b_ahead, b_stride) = if block > 0 {
+                (b.wrapping_add(BLOCK * t.b_row_stride), t.b_row_stride)
+            } else {
+                (t.b_next, t.b_next_stride)
+            };
             for _ in 0..BLOCK {
                 prefetch(line);
                 line = line.wrapping_add(t.ahead_step);
                 for j in 0..NV {
-                    prefetch(b.wrapping_add(B_AHEAD * t.b_row_stride + j * V::LANES));
+                    prefetch(b_ahead.wrapping_add(j * V::LANES));
                 }
+                if PACK {
+                    // Rows that begin inside a cache line end in one more.
+                    prefetch(b_ahead.wrapping_add(NV * V::LANES - 1));
+                }
+                b_ahead = b_ahead.wrapping_add(b_stride);
                 step!();
             }
             ahead = ahead.wrapping_add(t.ahead_jump);

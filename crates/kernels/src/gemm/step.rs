@@ -1,0 +1,366 @@
+//! One block of k: the two inner loops, in either order, and what each tile is given.
+
+use super::Activation;
+use super::block::{Product, Rhs, cut};
+use super::kernels::Kernels;
+use super::pack;
+use super::tile::{BLOCK, Tile};
+use std::ops::Range;
+
+/// Up to how many blocks of rows are too few to pack contiguous rows of b for.
+const FEW_BLOCKS: usize = 2;
+/// Up to how many panels of b are too few to copy a for.
+const FEW_PANELS: usize = 2;
+/// Rows whose distance in bytes is a multiple of this fall into the same few sets of L1.
+const COLLIDING: usize = 2048;
+/// Columns of a that are at most this far apart are as good as a copy.
+const NEAR: usize = 32;
+
+/// Which operands are rearranged.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    /// a is copied, block of rows by block of rows.
+    pub(super) copy_a: bool,
+    /// b is packed into panels here.
+    pub(super) pack_b: bool,
+}
+
+impl Layout {
+    /// For so many rows of a and columns of b.
+    pub(super) fn new(x: &Product, rows: usize, cols: usize) -> Layout {
+        let (a, panels) = (x.a, cols.div_ceil(x.kernels.nr()));
+        let fine = panels <= FEW_PANELS;
+        let spread = !(a.row_stride * size_of::<f32>()).is_multiple_of(COLLIDING);
+        let leave_a = a.col_stride == 1 && (fine || spread)
+            || a.row_stride == 1 && (fine || a.col_stride <= NEAR);
+        Layout {
+            copy_a: !leave_a,
+            pack_b: match x.b {
+                Rhs::Packed(..) => false,
+                Rhs::Plain(b) => b.col_stride != 1 || rows > FEW_BLOCKS * x.kernels.mr(),
+            },
+        }
+    }
+
+    /// From one row to the next in a copy of a: an odd number of cache lines or nearly so, for
+    /// the same reason as [`COLLIDING`].
+    pub(super) fn a_stride(kc: usize) -> usize {
+        kc.next_multiple_of(16) + 16
+    }
+}
+
+/// Where copies are put.
+pub(super) struct Rooms<'a> {
+    pub(super) a: &'a mut [f32],
+    pub(super) b: &'a mut [f32],
+}
+
+/// One step of the outer loops.
+pub(super) struct Step<'a> {
+    pub(super) x: &'a Product<'a>,
+    pub(super) layout: Layout,
+    pub(super) rows: Range<usize>,
+    pub(super) cols: Range<usize>,
+    pub(super) ks: Range<usize>,
+    /// Whether c holds a sum already.
+    pub(super) accumulate: bool,
+    /// Whether c is finished with this step.
+    pub(super) last: bool,
+}
+
+/// A block of rows of a: the first element and the strides, one of which is 1.
+#[derive(Clone, Copy)]
+struct Lhs {
+    start: *const f32,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+/// A panel of b: the first element and the distance between rows.
+#[derive(Clone, Copy)]
+struct Panel {
+    start: *const f32,
+    row_stride: usize,
+    /// Whether rows may only be read up to their end.
+    exact: bool,
+    /// Where the tile packs it to in passing, or null.
+    pack_to: *mut f32,
+}
+
+impl Panel {
+    fn packed(start: *const f32, kernels: &Kernels) -> Panel {
+        Panel {
+            start,
+            row_stride: kernels.nr(),
+            exact: false,
+            pack_to: std::ptr::null_mut(),
+        }
+    }
+}
+
+impl Step<'_> {
+    /// Panels outside, rows inside. The rooms hold all rows of a and one panel of b.
+    ///
+    /// # Safety
+    /// The rectangle lies inside c and belongs to this thread.
+    pub(super) unsafe fn by_panels(&self, rooms: &mut Rooms) {
+        let blocks = cut(self.rows.clone(), self.x.kernels.mr());
+        let offset =
+            |i: &Range<usize>| (i.start - self.rows.start) * Layout::a_stride(self.ks.len());
+        if self.layout.copy_a {
+            for i in blocks.clone() {
+                self.copy_a(&i, &mut rooms.a[offset(&i)..]);
+            }
+        }
+        for q in 0..self.panels() {
+            for (n, i) in blocks.clone().enumerate() {
+                let a = |i: &Range<usize>| {
+                    if self.layout.copy_a {
+                        self.copied_a(i, &rooms.a[offset(i)..])
+                    } else {
+                        self.a_at(i.start)
+                    }
+                };
+                let next = if i.end < self.rows.end {
+                    i.end
+                } else {
+                    self.rows.start
+                };
+                let ahead = a(&(next..next + i.len()));
+                let b = if n == 0 {
+                    self.first_panel(q, rooms.b)
+                } else {
+                    self.later_panel(q, rooms.b)
+                };
+                let b_next = if next == self.rows.start {
+                    self.b_at(q + 1)
+                } else {
+                    b
+                };
+                // SAFETY: the caller's promise about c; the operands are where they lie or were
+                // copied for these rows and this panel.
+                unsafe { self.tile(&i, q, a(&i), b, Some(ahead), b_next) }
+            }
+        }
+    }
+
+    /// Rows outside, panels inside. The rooms hold one block of rows of a and all panels of b.
+    ///
+    /// # Safety
+    /// The rectangle lies inside c and belongs to this thread.
+    pub(super) unsafe fn by_rows(&self, rooms: &mut Rooms) {
+        let nr = self.x.kernels.nr();
+        for (n, i) in cut(self.rows.clone(), self.x.kernels.mr()).enumerate() {
+            let a = if self.layout.copy_a {
+                self.copy_a(&i, rooms.a);
+                self.copied_a(&i, rooms.a)
+            } else {
+                self.a_at(i.start)
+            };
+            for q in 0..self.panels() {
+                let at = if self.layout.pack_b {
+                    q * self.ks.len() * nr
+                } else {
+                    0
+                };
+                let (b, b_next) = if n == 0 {
+                    (self.first_panel(q, &mut rooms.b[at..]), self.b_at(q + 1))
+                } else {
+                    let b = self.later_panel(q, &mut rooms.b[at..]);
+                    let next = b.start.wrapping_add(self.ks.len() * nr);
+                    (b, Panel { start: next, ..b })
+                };
+                // The rows of the next block, while the first panel passes over this one.
+                let ahead = (q == 0).then(|| self.a_at(i.end));
+                // SAFETY: the caller's promise about c; the operands are where they lie or were
+                // copied for these rows and this panel.
+                unsafe { self.tile(&i, q, a, b, ahead, b_next) }
+            }
+        }
+    }
+
+    fn panels(&self) -> usize {
+        self.cols.len().div_ceil(self.x.kernels.nr())
+    }
+
+    /// The columns of panel q.
+    fn panel_cols(&self, q: usize) -> Range<usize> {
+        let nr = self.x.kernels.nr();
+        let start = self.cols.start + q * nr;
+        start..self.cols.end.min(start + nr)
+    }
+
+    /// Rows of a from `row` on, where they lie.
+    fn a_at(&self, row: usize) -> Lhs {
+        let a = self.x.a;
+        let at = row * a.row_stride + self.ks.start * a.col_stride;
+        Lhs {
+            start: a.data.as_ptr().wrapping_add(at),
+            row_stride: a.row_stride,
+            col_stride: a.col_stride,
+        }
+    }
+
+    /// Copies rows `i` of a: contiguous rows to rows, everything else to columns.
+    fn copy_a(&self, i: &Range<usize>, to: &mut [f32]) {
+        let (x, ks) = (self.x, (self.ks.start, self.ks.len()));
+        let rows = (i.start, i.len());
+        if x.a.col_stride == 1 {
+            pack::panel(
+                x.kernels,
+                x.a,
+                rows,
+                ks,
+                to,
+                Layout::a_stride(self.ks.len()),
+            );
+        } else {
+            pack::panel(x.kernels, x.a.t(), ks, rows, to, i.len());
+        }
+    }
+
+    /// What [`Step::copy_a`] has made.
+    fn copied_a(&self, i: &Range<usize>, copy: &[f32]) -> Lhs {
+        let (row_stride, col_stride) = if self.x.a.col_stride == 1 {
+            (Layout::a_stride(self.ks.len()), 1)
+        } else {
+            (1, i.len())
+        };
+        Lhs {
+            start: copy.as_ptr(),
+            row_stride,
+            col_stride,
+        }
+    }
+
+    /// Panel q of b where it lies.
+    fn b_at(&self, q: usize) -> Panel {
+        let (nr, ks) = (self.x.kernels.nr(), &self.ks);
+        let col = self.cols.start + q * nr;
+        match self.x.b {
+            Rhs::Packed(data, n) => {
+                let at = ks.start * n.next_multiple_of(nr) + col * ks.len();
+                Panel::packed(data.as_ptr().wrapping_add(at), self.x.kernels)
+            }
+            Rhs::Plain(b) => Panel {
+                start: b
+                    .data
+                    .as_ptr()
+                    .wrapping_add(ks.start * b.row_stride + col * b.col_stride),
+                row_stride: b.row_stride,
+                exact: true,
+                pack_to: std::ptr::null_mut(),
+            },
+        }
+    }
+
+    /// Panel q for the first block of rows that it meets: packed now, or by the tile in passing.
+    fn first_panel(&self, q: usize, room: &mut [f32]) -> Panel {
+        let x = self.x;
+        let cols = self.panel_cols(q);
+        let (width, nr) = (cols.len(), x.kernels.nr());
+        match x.b {
+            Rhs::Plain(b) if self.layout.pack_b => {
+                if b.col_stride == 1 && width == nr && self.rows.len() > FEW_BLOCKS * x.kernels.mr()
+                {
+                    return Panel {
+                        pack_to: room.as_mut_ptr(),
+                        ..self.b_at(q)
+                    };
+                }
+                let ks = (self.ks.start, self.ks.len());
+                pack::panel(x.kernels, b, ks, (cols.start, width), room, nr);
+                Panel::packed(room.as_ptr(), x.kernels)
+            }
+            _ => self.b_at(q),
+        }
+    }
+
+    /// Panel q for the blocks of rows that follow.
+    fn later_panel(&self, q: usize, room: &[f32]) -> Panel {
+        if self.layout.pack_b {
+            Panel::packed(room.as_ptr(), self.x.kernels)
+        } else {
+            self.b_at(q)
+        }
+    }
+
+    /// One tile: rows `i` by panel `q`. While it is computed, rows `ahead` of a and the start of
+    /// `b_next` are brought in.
+    ///
+    /// # Safety
+    /// The tile lies inside c and belongs to this thread; `a` and `b` have its rows and columns
+    /// and the step's k.
+    #[inline]
+    unsafe fn tile(
+        &self,
+        i: &Range<usize>,
+        q: usize,
+        a: Lhs,
+        b: Panel,
+        ahead: Option<Lhs>,
+        b_next: Panel,
+    ) {
+        let (x, kernels) = (self.x, self.x.kernels);
+        let cols = self.panel_cols(q);
+        let (ahead, ahead_step, ahead_jump) = match ahead {
+            None => (a.start, 0, 0),
+            Some(next) if next.row_stride == 1 => {
+                (next.start, next.col_stride, BLOCK * next.col_stride)
+            }
+            Some(next) => (next.start, next.row_stride, BLOCK * next.col_stride),
+        };
+        let mut tile = Tile {
+            k: self.ks.len(),
+            a: a.start,
+            a_row_stride: a.row_stride,
+            a_col_stride: a.col_stride,
+            b: b.start,
+            b_row_stride: b.row_stride,
+            packed: b.pack_to,
+            c: x.c.wrapping_add(i.start * x.c_row_stride + cols.start),
+            c_row_stride: x.c_row_stride,
+            last: cols.len() - (cols.len() - 1) / kernels.lanes * kernels.lanes,
+            accumulate: self.accumulate,
+            ahead,
+            ahead_step,
+            ahead_jump,
+            b_next: b_next.start,
+            b_next_stride: b_next.row_stride,
+            bias: match x.epilogue.bias {
+                Some(bias) if self.last => bias[cols.start..].as_ptr(),
+                _ => std::ptr::null(),
+            },
+            activation: if self.last {
+                x.epilogue.activation
+            } else {
+                Activation::Identity
+            },
+        };
+        let (rows, width, a_rows) = (i.len(), cols.len(), a.row_stride != 1);
+        let run = if !b.pack_to.is_null() {
+            kernels.packing_tile(rows, width, a_rows)
+        } else if b.exact && tile.last < kernels.lanes {
+            if width > kernels.lanes {
+                let whole = Tile {
+                    last: kernels.lanes,
+                    ..tile
+                };
+                // SAFETY: as below, for the vectors before the last.
+                unsafe { kernels.tile(rows, kernels.lanes, a_rows)(&whole) }
+                tile.b = tile.b.wrapping_add(kernels.lanes);
+                tile.c = tile.c.wrapping_add(kernels.lanes);
+                if !tile.bias.is_null() {
+                    tile.bias = tile.bias.wrapping_add(kernels.lanes);
+                }
+            }
+            kernels.masked_tile(rows, a_rows)
+        } else {
+            kernels.tile(rows, width, a_rows)
+        };
+        // SAFETY: `Kernels` exist only where their instruction set does. The tile is part of the
+        // rectangle; its operands are the caller's promise, and rows of b that end inside a
+        // vector are packed or masked. Only a whole panel is packed, to where it has room.
+        unsafe { run(&tile) }
+    }
+}
