@@ -18,7 +18,7 @@
 
 use super::Conv2d;
 use super::image::Image;
-use super::micro::{self, Limits, Panel, cut};
+use super::micro::{self, Ahead, Limits, Panel, cut};
 use super::plan::{Phase, Plan, Run};
 use crate::buffer::Buffer;
 use crate::element::Element;
@@ -26,8 +26,8 @@ use crate::gemm::{Activation, Epilogue};
 use crate::parallel;
 use crate::simd::Isa;
 
-/// Weights smaller than this stay in the first-level cache beside the rows they meet.
-const SMALL_WEIGHTS: usize = 24 << 10;
+/// Weights up to this many bytes stay in the second-level cache.
+const RESIDENT: usize = 512 << 10;
 /// Source rows of one block, in bytes.
 const BLOCK: usize = 256 << 10;
 /// Below this many multiplications a job is not worth a thread.
@@ -165,12 +165,21 @@ impl<T: Element> Unit<'_, T> {
         let channels = plan.source[2];
         let runs = plan.runs(phase);
         let bytes = |numbers: usize| numbers * size_of::<T>();
-        let block = if bytes(phase.len * self.packed.width) <= SMALL_WEIGHTS {
+        let resident = bytes(phase.len * self.packed.width) <= RESIDENT;
+        let block = if resident {
             1
         } else {
             let row = bytes(plan.pitch() * channels * plan.step[0]);
             (BLOCK / row.max(1)).max(1)
         };
+        let mut before = phase.before * self.packed.width;
+        let panels = limits
+            .panels(plan.result[2], phase.size[1])
+            .map(move |panel| {
+                let start = before;
+                before += phase.len * panel.vectors * limits.lanes;
+                (panel, start)
+            });
         let reach = |i: usize, run: &Run| (i * plan.step[0]) as isize + run.dy;
         for block_first in (first..end).step_by(block) {
             let block_end = (block_first + block).min(end);
@@ -180,60 +189,80 @@ impl<T: Element> Unit<'_, T> {
             };
             let inside = |at: isize| at.clamp(0, plan.source[0] as isize) as usize;
             let base = image.rows(inside(low), inside(high + 1));
-            let mut before = phase.before * self.packed.width;
-            for panel in limits.panels(plan.result[2], phase.size[1]) {
+            if resident {
+                self.row(phase, block_first, base, panels.clone(), image.ahead());
+                continue;
+            }
+            let nothing = Some((base, 0));
+            for panel in panels.clone() {
                 for i in block_first..block_end {
-                    self.row(phase, panel, before, i, base, limits);
+                    self.row(phase, i, base, std::iter::once(panel), nothing);
                 }
-                before += phase.len * panel.vectors * limits.lanes;
             }
         }
     }
 
-    /// One row of a phase, one panel of its channels; the panel's weights begin at `before`.
+    /// One row of a phase, some panels of its channels and where their weights begin.
     fn row(
         &self,
         phase: &Phase,
-        panel: Panel,
-        before: usize,
         i: usize,
         base: *const T,
-        limits: Limits,
+        panels: impl Iterator<Item = (Panel, usize)> + Clone,
+        ahead: Option<(*const T, usize)>,
     ) {
         let plan = self.plan;
+        let limits = Limits::of::<T>(self.isa);
         let reaching = plan.reaching(plan.runs(phase), i);
-        let skipped = reaching.first().map_or(0, |run| run.before);
+        let (skipped, steps) = match (reaching.first(), reaching.last()) {
+            (Some(first), Some(last)) => (first.before, last.before + last.len - first.before),
+            _ => (0, 0),
+        };
         let channels = plan.source[2];
+        let x_step = plan.step[1] * channels;
         let x = base.wrapping_add(i * plan.step[0] * plan.pitch() * channels);
         let w = self.packed.data.as_ptr();
-        let w = w.wrapping_add(before + skipped * panel.vectors * limits.lanes);
         let [_, cols, result_channels] = plan.result;
         let row = phase.first[0] + i * plan.result_step[0];
-        for (first, size) in cut(phase.size[1], limits.rows(panel.vectors)) {
+        let widest = panels.clone().map(|(panel, _)| panel.vectors).max();
+        let tallest = limits.rows(widest.unwrap_or(1));
+        // An image read in place is asked for a tile ahead.
+        let ahead = ahead.unwrap_or((
+            x.wrapping_add(tallest * x_step),
+            phase.size[1] * plan.step[0] * x_step,
+        ));
+        let pieces = panels.clone().count() * cut(phase.size[1], tallest).count();
+        let mut piece = 0;
+        for (first, size) in cut(phase.size[1], tallest) {
             let col = phase.first[1] + first * plan.result_step[1];
-            let tile = micro::Gather {
-                x: x.wrapping_add(first * plan.step[1] * channels),
-                x_step: plan.step[1] * channels,
-                runs: reaching.as_ptr(),
-                run_count: reaching.len(),
-                w,
-                y: self
-                    .result
-                    .wrapping_add((row * cols + col) * result_channels + panel.first),
-                y_step: plan.result_step[1] * result_channels,
-                last: panel.last,
-                bias: if self.packed.bias.is_empty() {
-                    std::ptr::null()
-                } else {
-                    self.packed.bias[panel.first..].as_ptr()
-                },
-                activation: self.activation,
-            };
-            let instance = T::INSTANCES.gather(panel.vectors, size);
-            // SAFETY: `reaching` keeps to rows of the source that exist and were copied, margins
-            // hold every column the taps reach; w holds a row of whole vectors for each number
-            // of the runs, y is inside the unit's rows.
-            unsafe { instance(self.isa, &tile) };
+            for (panel, before) in panels.clone() {
+                let w = w.wrapping_add(before + skipped * panel.vectors * limits.lanes);
+                let tile = micro::Gather {
+                    x: x.wrapping_add(first * x_step),
+                    x_step,
+                    runs: reaching.as_ptr(),
+                    run_count: reaching.len(),
+                    w,
+                    y: self
+                        .result
+                        .wrapping_add((row * cols + col) * result_channels + panel.first),
+                    y_step: plan.result_step[1] * result_channels,
+                    last: panel.last,
+                    bias: if self.packed.bias.is_empty() {
+                        std::ptr::null()
+                    } else {
+                        self.packed.bias[panel.first..].as_ptr()
+                    },
+                    ahead: Ahead::piece(ahead, piece, pieces, steps),
+                    activation: self.activation,
+                };
+                piece += 1;
+                let instance = T::INSTANCES.gather(panel.vectors, size);
+                // SAFETY: `reaching` keeps to rows of the source that exist and were copied,
+                // margins hold every column the taps reach; w holds a row of whole vectors for
+                // each number of the runs, y is inside the unit's rows.
+                unsafe { instance(self.isa, &tile) };
+            }
         }
     }
 }

@@ -38,6 +38,14 @@ impl<'a, T: Element> Image<'a, T> {
         self.copied = [0, 0];
     }
 
+    /// What will be copied next: as many rows as one row of the result advances. Nothing if the
+    /// image is read in place.
+    pub(super) fn ahead(&self) -> Option<(*const T, usize)> {
+        let row = self.plan.source[1] * self.plan.source[2];
+        let at = self.image.as_ptr().wrapping_add(self.copied[1] * row);
+        (self.plan.margin != [0, 0]).then_some((at, row * self.plan.step[0]))
+    }
+
     /// The base of source pixel (0, 0), after making sure that rows [first, end) can be read.
     pub(super) fn rows(&mut self, first: usize, end: usize) -> *const T {
         if self.plan.margin == [0, 0] {

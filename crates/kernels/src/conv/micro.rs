@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! gather (forward, input gradient)          outer (weight gradient)
-//! acc[MR][NV] = 0                           acc[MR][NV] = 0
+//! acc[MR][NV] = bias                        acc[MR][NV] = 0
 //! for run in runs:                          for row in rows, for pixel in row:
 //!     for k in 0..run.len:                      g = load NV vectors of gy[pixel]
 //!         w = load NV vectors                   for i in 0..MR:
 //!         for i in 0..MR:                           acc[i] += splat(x[pixel, i]) * g
 //!             acc[i] += splat(x[i, k]) * w  gw += acc
-//! y = act(acc + bias)   
+//! y = act(acc)
 //! ```
 //! In `gather` the MR rows are neighbouring output pixels of one image row, in `outer` they are
 //! neighbouring (tap, channel) pairs of one kernel row; the vectors are output channels in both.
@@ -26,6 +26,35 @@ use crate::element::Element;
 use crate::gemm::Activation;
 use crate::simd::{Isa, IsaKind, Kernel, Vector, dispatch};
 
+/// What a later tile will read: a tile asks for one cache line of it a step.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead {
+    at: *const u8,
+    step: usize,
+}
+
+impl Ahead {
+    /// Piece `p` of `pieces` of some bytes, for a tile of so many steps.
+    pub(super) fn piece<T>(
+        (first, len): (*const T, usize),
+        p: usize,
+        pieces: usize,
+        steps: usize,
+    ) -> Ahead {
+        let bytes = len * size_of::<T>();
+        Ahead {
+            at: first.cast::<u8>().wrapping_add(bytes * p / pieces),
+            step: (bytes / pieces).div_ceil(steps.max(1)),
+        }
+    }
+
+    #[inline(always)]
+    fn next(&mut self) {
+        prefetch(self.at);
+        self.at = self.at.wrapping_add(self.step);
+    }
+}
+
 /// A tile of neighbouring output pixels by vectors of output channels.
 pub(super) struct Gather<T> {
     /// The base of the first pixel in the image.
@@ -42,6 +71,7 @@ pub(super) struct Gather<T> {
     pub(super) last: usize,
     /// NV whole vectors, or null.
     pub(super) bias: *const T,
+    pub(super) ahead: Ahead,
     pub(super) activation: Activation,
 }
 
@@ -58,6 +88,7 @@ pub(super) struct Outer<T> {
     pub(super) cols: usize,
     pub(super) gw: *mut T,
     pub(super) gw_step: usize,
+    pub(super) ahead: Ahead,
     /// How many channels of the last vector exist: 1..=LANES.
     pub(super) last: usize,
 }
@@ -143,7 +174,11 @@ impl Limits {
 
     /// Cuts `channels` into panels. Short tiles are made wide where the registers allow it, so
     /// that enough sums are in flight.
-    pub(super) fn panels(self, channels: usize, rows: usize) -> impl Iterator<Item = Panel> {
+    pub(super) fn panels(
+        self,
+        channels: usize,
+        rows: usize,
+    ) -> impl Iterator<Item = Panel> + Clone {
         let widest = match self.rows {
             [_, _, short] if (1..=short).contains(&rows) => 4,
             [_, 0, _] => 1,
@@ -249,6 +284,18 @@ macro_rules! unroll {
     };
 }
 
+/// Brings the cache line at `x` into L1, wherever it points.
+#[inline(always)]
+fn prefetch<T>(x: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(x.cast())
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = x;
+}
+
 /// Hides from the optimiser where a value came from. Without it, loop strength reduction turns
 /// a few bases and shared steps into one pointer a pixel, and those do not fit the registers.
 #[inline(always)]
@@ -303,6 +350,20 @@ fn whole<V: Vector>(j: usize, nv: usize, last: usize) -> bool {
     j + 1 < nv || last == V::LANES
 }
 
+/// Stores a function of every sum.
+macro_rules! finish {
+    ($t:ident, $acc:ident, |$x:ident| $y:expr) => {{
+        let mut y = $t.y;
+        unroll!(row I < MR: {
+            unroll!(vector J < NV: {
+                let $x = $acc[I][J];
+                store($y, y.add(J * V::LANES), whole::<V>(J, NV, $t.last), $t.last);
+            });
+            y = y.wrapping_add($t.y_step);
+        });
+    }};
+}
+
 struct GatherTile<'a, T, const MR: usize, const NV: usize>(&'a Gather<T>);
 
 impl<T: Element, const MR: usize, const NV: usize> Kernel<T> for GatherTile<'_, T, MR, NV> {
@@ -317,7 +378,19 @@ impl<T: Element, const MR: usize, const NV: usize> Kernel<T> for GatherTile<'_, 
         // SAFETY: the caller of `run_gather` vouches for every element.
         unsafe {
             let mut acc = [[V::zero(); NV]; MR];
+            if !t.bias.is_null() {
+                unroll!(vector J < NV: {
+                    let bias = V::load_ptr(t.bias.add(J * V::LANES));
+                    unroll!(row I < MR: { acc[I][J] = bias; });
+                });
+            }
             let mut w = t.w;
+            let mut ahead = t.ahead;
+            let mut y = t.y;
+            unroll!(row I < MR: {
+                unroll!(vector J < NV: { prefetch(y.wrapping_add(J * V::LANES)); });
+                y = y.wrapping_add(t.y_step);
+            });
             let groups = const { MR.div_ceil(7) };
             let step = Step::new(t.x_step * size_of::<T>());
             for r in 0..t.run_count {
@@ -327,6 +400,7 @@ impl<T: Element, const MR: usize, const NV: usize> Kernel<T> for GatherTile<'_, 
                     *x = opaque(x.wrapping_add(7 * g * t.x_step));
                 }
                 for _ in 0..run.len {
+                    ahead.next();
                     let mut row = [V::zero(); NV];
                     unroll!(vector J < NV: { row[J] = V::load_ptr(w.add(J * V::LANES)); });
                     unroll!(row I < MR: {
@@ -339,35 +413,17 @@ impl<T: Element, const MR: usize, const NV: usize> Kernel<T> for GatherTile<'_, 
                     w = w.add(NV * V::LANES);
                 }
             }
-            if !t.bias.is_null() {
-                unroll!(vector J < NV: {
-                    let bias = V::load_ptr(t.bias.add(J * V::LANES));
-                    unroll!(row I < MR: { acc[I][J] = acc[I][J] + bias; });
-                });
-            }
+            // An arm each, so that every sum goes from its register to memory: merging the arms
+            // before storing would spill them all.
             let zero = V::zero();
             match t.activation {
-                Activation::Identity => {}
-                Activation::Relu => unroll!(row I < MR: {
-                    unroll!(vector J < NV: {
-                        acc[I][J] = acc[I][J].if_lt(zero, zero, acc[I][J]);
-                    });
-                }),
+                Activation::Identity => finish!(t, acc, |x| x),
+                Activation::Relu => finish!(t, acc, |x| zero.max(x)),
                 Activation::LeakyRelu(slope) => {
                     let slope = V::constant(slope.into());
-                    unroll!(row I < MR: {
-                        unroll!(vector J < NV: {
-                            acc[I][J] = acc[I][J].if_lt(zero, acc[I][J] * slope, acc[I][J]);
-                        });
-                    });
+                    finish!(t, acc, |x| slope.mul_add(zero.min(x), zero.max(x)));
                 }
             }
-            unroll!(row I < MR: {
-                unroll!(vector J < NV: {
-                    let y = t.y.add(I * t.y_step + J * V::LANES);
-                    store(acc[I][J], y, whole::<V>(J, NV, t.last), t.last);
-                });
-            });
         }
     }
 }
@@ -388,10 +444,17 @@ impl<T: Element, const MR: usize, const NV: usize, const RAGGED: bool> Kernel<T>
         // SAFETY: the caller of `run_outer` vouches for every element.
         unsafe {
             let mut acc = [[V::zero(); NV]; MR];
+            let mut ahead = t.ahead;
+            let mut gw = t.gw;
+            unroll!(row I < MR: {
+                unroll!(vector J < NV: { prefetch(gw.wrapping_add(J * V::LANES)); });
+                gw = gw.wrapping_add(t.gw_step);
+            });
             for i in 0..t.rows {
                 let mut x = t.x.add(i * t.x_row_step);
                 let mut gy = t.gy.add(i * t.gy_row_step);
                 for _ in 0..t.cols {
+                    ahead.next();
                     let mut row = [V::zero(); NV];
                     unroll!(vector J < NV: {
                         row[J] = load(gy.add(J * V::LANES), !RAGGED || J + 1 < NV, t.last);
@@ -404,12 +467,14 @@ impl<T: Element, const MR: usize, const NV: usize, const RAGGED: bool> Kernel<T>
                     gy = gy.wrapping_add(t.gy_step);
                 }
             }
+            let mut gw = t.gw;
             unroll!(row I < MR: {
                 unroll!(vector J < NV: {
-                    let gw = t.gw.add(I * t.gw_step + J * V::LANES);
+                    let gw = gw.add(J * V::LANES);
                     let whole = !RAGGED || J + 1 < NV;
                     store(load::<V>(gw, whole, t.last) + acc[I][J], gw, whole, t.last);
                 });
+                gw = gw.wrapping_add(t.gw_step);
             });
         }
     }

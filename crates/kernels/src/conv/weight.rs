@@ -16,7 +16,7 @@
 use super::Conv2d;
 use super::gather::{Shared, each};
 use super::image::Image;
-use super::micro::{self, Limits, cut};
+use super::micro::{self, Ahead, Limits, cut};
 use super::plan::Plan;
 use crate::buffer::Buffer;
 use crate::element::Element;
@@ -27,12 +27,12 @@ const CHUNK: usize = 1 << 22;
 /// Chunks, at most.
 const CHUNKS: usize = 16;
 /// Bytes of x and gy of one block of rows.
-const BLOCK: usize = 32 << 10;
+const BLOCK: usize = 64 << 10;
 
 /// The gradient by w.
 pub(super) fn weight_gradient<T: Element>(g: &Conv2d, x: &[T], gy: &[T], gw: &mut [T]) {
     let isa = Isa::current();
-    let plan = Plan::forward(&g.flattened());
+    let plan = Plan::forward(g);
     let work = plan.len() * plan.result.iter().product::<usize>();
     let images = (CHUNK / work.max(1)).max(g.batch.div_ceil(CHUNKS)).max(1);
     let chunks = g.batch.div_ceil(images);
@@ -78,10 +78,17 @@ fn sum_images<T: Element>(
     let channels = plan.source[2];
     let (x_len, gy_len) = (plan.source.iter().product(), plan.result.iter().product());
     let row_bytes = (plan.pitch() * channels * plan.step[0] + cols * co) * size_of::<T>();
-    let block = (BLOCK / row_bytes.max(1)).max(1);
+    let block = (std::env::var("BLK").map_or(BLOCK, |b| b.parse::<usize>().unwrap() << 10)
+        / row_bytes.max(1))
+    .max(1);
     let x_row = plan.pitch() * channels;
     let phase = plan.phases()[0];
     let runs = plan.runs(&phase);
+    let tiles: usize = runs
+        .iter()
+        .flat_map(|run| limits.panels(co, usize::MAX).map(move |panel| (run, panel)))
+        .map(|(run, panel)| cut(run.len, limits.rows(panel.vectors)).count())
+        .sum();
     let mut image = Image::new(plan);
     for n in first..end {
         image.set(&x[n * x_len..][..x_len]);
@@ -94,6 +101,16 @@ fn sum_images<T: Element>(
             let low = reach(top, runs[0].dy);
             let high = reach(bottom - 1, runs[runs.len() - 1].dy + 1);
             let base = image.rows(low, high);
+            // What the next block reads.
+            let next = (bottom + block).min(plan.result[0]) - bottom;
+            let gy_ahead = (gy[bottom * cols * co..].as_ptr(), next * cols * co);
+            let x_next = next * plan.step[0] * plan.source[1] * channels;
+            let x_ahead = match image.ahead() {
+                Some((at, _)) => (at, x_next),
+                None => (base.wrapping_add(bottom * plan.step[0] * x_row), x_next),
+            };
+            let pieces = (tiles / 2).max(1);
+            let mut piece = 0;
             for run in runs {
                 let [a, b] = plan.rows_reached(&phase, run.dy);
                 let (a, b) = (a.max(top), b.min(bottom));
@@ -105,6 +122,7 @@ fn sum_images<T: Element>(
                     .wrapping_offset(run.x);
                 for panel in limits.panels(co, usize::MAX) {
                     for (pair, size) in cut(run.len, limits.rows(panel.vectors)) {
+                        let ahead = if piece % 2 == 0 { gy_ahead } else { x_ahead };
                         let tile = micro::Outer {
                             x: x.wrapping_add(pair),
                             x_step: plan.step[1] * channels,
@@ -116,8 +134,10 @@ fn sum_images<T: Element>(
                             cols,
                             gw: gw.wrapping_add((run.tap * channels + pair) * co + panel.first),
                             gw_step: co,
+                            ahead: Ahead::piece(ahead, piece / 2, pieces, (b - a) * cols),
                             last: panel.last,
                         };
+                        piece += 1;
                         let ragged = panel.last < limits.lanes;
                         let instance = T::INSTANCES.outer(panel.vectors, size, ragged);
                         // SAFETY: rows [a, b) of the run exist in the source and were copied,
