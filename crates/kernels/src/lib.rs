@@ -1,7 +1,4 @@
-//! SIMD kernels for deep learning on CPUs: slices and dimensions in, slices out.
-//!
-//! No tensors and no graph here. Every kernel comes with a naive twin that sums in f64
-//! (`reference`), and is tested against it on every instruction set of the machine.
+#![doc = include_str!("../README.md")]
 
 pub mod autoregressive;
 pub mod buffer;
