@@ -5,6 +5,10 @@
 //! value with its place on that list. Every derivative rule is itself written in variables, so
 //! derivatives can be differentiated again.
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod check;
 mod op;
 pub mod ops;

@@ -142,11 +142,12 @@ impl<'a, T: Element> Vjp<'a, T> {
     pub fn give(&self, i: usize, gradient: impl FnOnce() -> Var<T>) {
         let Some(id) = self.target(i) else { return };
         let gradient = gradient();
-        assert_eq!(
-            *gradient.shape(),
-            self.input_shape(i),
-            "vjp of {}: the gradient of input {i} must have its shape",
-            self.op.name()
+        assert!(
+            *gradient.shape() == self.input_shape(i),
+            "vjp of {}: the gradient of input {i} has shape {}, expected {}",
+            self.op.name(),
+            gradient.shape(),
+            self.input_shape(i)
         );
         // Not under one borrow: a recorded sum appends to the tape and may panic.
         let sum = self.slots.borrow_mut()[id].take();

@@ -21,9 +21,8 @@ impl<T: Element> Tensor<T> {
     #[track_caller]
     pub fn from_buffer(shape: impl Into<Shape>, buffer: Buffer<T>) -> Tensor<T> {
         let shape = shape.into();
-        assert_eq!(
-            buffer.len(),
-            shape.elements(),
+        assert!(
+            buffer.len() == shape.elements(),
             "tensor: shape {shape} holds {} numbers, found {}",
             shape.elements(),
             buffer.len()
@@ -106,9 +105,8 @@ impl<T: Element> Tensor<T> {
     /// If it holds more or fewer.
     #[track_caller]
     pub fn item(&self) -> T {
-        assert_eq!(
-            self.len(),
-            1,
+        assert!(
+            self.len() == 1,
             "item: expected one number, found shape {}",
             self.shape
         );
@@ -133,9 +131,8 @@ impl<T: Element> Tensor<T> {
     #[track_caller]
     pub fn reshape(&self, shape: impl Into<Shape>) -> Tensor<T> {
         let shape = shape.into();
-        assert_eq!(
-            self.shape.elements(),
-            shape.elements(),
+        assert!(
+            self.shape.elements() == shape.elements(),
             "reshape: cannot see {} as {shape}",
             self.shape
         );

@@ -3,8 +3,7 @@
 use super::Entry;
 use super::sample::{sample, uniform};
 use crate::{Element, Op, Saves, Tensor, Var, Vjp};
-use kernels::elementwise::{Lanewise, lanewise};
-use kernels::simd::Vector;
+use kernels::elementwise;
 
 pub(super) const AFFINE: Entry = Entry {
     name: "affine",
@@ -27,26 +26,6 @@ struct Affine {
     shift: f64,
 }
 
-/// One rounding fewer than [`Whole`], and exact for scale = -1.
-#[derive(Clone, Copy)]
-struct Scale(f64);
-#[derive(Clone, Copy)]
-struct Whole(f64, f64);
-
-impl Lanewise<1, 1> for Scale {
-    #[inline(always)]
-    fn apply<V: Vector>(self, _: [V; 1], [x]: [V; 1]) -> [V; 1] {
-        [x * V::constant(self.0)]
-    }
-}
-
-impl Lanewise<1, 1> for Whole {
-    #[inline(always)]
-    fn apply<V: Vector>(self, _: [V; 1], [x]: [V; 1]) -> [V; 1] {
-        [x.mul_add(V::constant(self.0), V::constant(self.1))]
-    }
-}
-
 impl<T: Element> Op<T> for Affine {
     fn name(&self) -> &'static str {
         "affine"
@@ -56,11 +35,8 @@ impl<T: Element> Op<T> for Affine {
     }
     fn forward(&self, x: &[&Tensor<T>]) -> Tensor<T> {
         Tensor::build(*x[0].shape(), |out| {
-            if self.shift == 0.0 {
-                lanewise(Scale(self.scale), [out], [x[0].data()]);
-            } else {
-                lanewise(Whole(self.scale, self.shift), [out], [x[0].data()]);
-            }
+            let (scale, shift) = (T::from_f64(self.scale), T::from_f64(self.shift));
+            elementwise::affine(scale, shift, x[0].data(), out)
         })
     }
     fn vjp(&self, at: &Vjp<'_, T>, g: Var<T>) {

@@ -100,9 +100,8 @@ impl<T: Element> Op<T> for ScatterAdd {
     #[track_caller]
     fn forward(&self, x: &[&Tensor<T>]) -> Tensor<T> {
         let shape = x[0].shape();
-        assert_eq!(
-            shape[0],
-            self.indices.len(),
+        assert!(
+            shape[0] == self.indices.len(),
             "scatter_add: the rows of shape {shape} and the number of indices differ"
         );
         assert_below("scatter_add", &self.indices, self.rows);
@@ -132,9 +131,8 @@ impl<T: Element> Op<T> for Pick {
     fn forward(&self, x: &[&Tensor<T>]) -> Tensor<T> {
         let shape = x[0].shape();
         let columns = shape.last_extent();
-        assert_eq!(
-            self.0.len() * columns,
-            shape.elements(),
+        assert!(
+            self.0.len() * columns == shape.elements(),
             "pick: {} indices for the rows of shape {shape}",
             self.0.len()
         );
@@ -168,9 +166,8 @@ impl<T: Element> Op<T> for Place {
     #[track_caller]
     fn forward(&self, x: &[&Tensor<T>]) -> Tensor<T> {
         let shape = x[0].shape();
-        assert_eq!(
-            self.indices.len(),
-            shape.elements(),
+        assert!(
+            self.indices.len() == shape.elements(),
             "place: the number of indices and of the numbers of shape {shape} differ"
         );
         assert_below("place", &self.indices, self.columns);

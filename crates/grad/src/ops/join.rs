@@ -252,13 +252,14 @@ impl<T: Element> Var<T> {
         extents[..axis].copy_from_slice(&shape[..axis]);
         extents[axis + 1..=shape.rank()].copy_from_slice(&shape[axis..]);
         let extents = &extents[..=shape.rank()];
-        let parts: Vec<Var<T>> = inputs
-            .iter()
-            .map(|x| {
-                assert_eq!(*x.shape(), shape, "stack: the shapes of the inputs differ");
-                x.reshape(extents)
-            })
-            .collect();
+        for x in inputs {
+            assert!(
+                *x.shape() == shape,
+                "stack: shapes {shape} and {} differ",
+                x.shape()
+            );
+        }
+        let parts: Vec<Var<T>> = inputs.iter().map(|x| x.reshape(extents)).collect();
         Var::concat(&parts.iter().collect::<Vec<_>>(), axis)
     }
 }

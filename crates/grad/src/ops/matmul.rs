@@ -68,15 +68,16 @@ struct Sizes {
 impl MatMul {
     #[track_caller]
     fn sizes(&self, a: &Shape, b: &Shape) -> Sizes {
-        let sizes = self.try_sizes(a, b);
-        sizes.unwrap_or_else(|| {
+        // Not in a closure: that would be the place the panic points at.
+        let Some(sizes) = self.try_sizes(a, b) else {
             let t = |transposed| if transposed { " transposed" } else { "" };
             panic!(
                 "matmul: {a}{} x {b}{}",
                 t(self.transpose_a),
                 t(self.transpose_b)
             )
-        })
+        };
+        sizes
     }
 
     fn try_sizes(&self, a: &Shape, b: &Shape) -> Option<Sizes> {

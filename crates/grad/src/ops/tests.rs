@@ -68,3 +68,12 @@ fn names_are_unique() {
         );
     }
 }
+
+#[test]
+fn the_readme_lists_every_operation() {
+    assert!(
+        include_str!("../../README.md").contains(&listing()),
+        "README.md: the list of operations must read\n{}",
+        listing()
+    );
+}

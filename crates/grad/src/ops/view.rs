@@ -199,9 +199,8 @@ impl<T: Element> Var<T> {
     /// If this is not a matrix.
     #[track_caller]
     pub fn transpose(&self) -> Var<T> {
-        assert_eq!(
-            self.shape().rank(),
-            2,
+        assert!(
+            self.shape().rank() == 2,
             "transpose: expected a matrix, found shape {}",
             self.shape()
         );
