@@ -146,6 +146,16 @@ pub trait Model: Send + Sync {
     fn reconstructor(&self) -> Option<&dyn Reconstructor> {
         None
     }
+
+    /// What is missing in images, if the model can draw it given the rest.
+    fn completer(&self) -> Option<&dyn Completer> {
+        None
+    }
+
+    /// The distribution of each dimension given those before it, if the model can tell it.
+    fn coder(&self) -> Option<&dyn Coder> {
+        None
+    }
 }
 
 /// A model that tells how likely an image is.
@@ -179,6 +189,47 @@ pub trait Sampler {
 pub trait Reconstructor {
     /// The images after encoding and decoding, `[B, H, W, C]`, pixels in [0, 1].
     fn reconstruct(&self, p: &Bound<f32>, batch: &Batch) -> Tensor<f32>;
+}
+
+/// Images of which a part is known.
+#[derive(Clone, Debug)]
+pub struct CompletionRequest {
+    /// Pixels in [0, 1], `[count, H, W, C]`; what is not known does not matter.
+    pub images: Tensor<f32>,
+    /// Which dimensions are known, the same in each image: H W C flags.
+    pub known: Vec<bool>,
+    /// Equal seeds give equal images.
+    pub seed: u64,
+    /// The class, where the model is conditional.
+    pub class: Option<u32>,
+    /// 1 for the model's own distribution, less for more likely images.
+    pub temperature: f32,
+}
+
+/// A model that draws what is missing in an image.
+pub trait Completer {
+    /// The images `[count, H, W, C]` with the missing pixels drawn and the known ones untouched.
+    /// With nothing known, new images.
+    fn complete(&self, p: &Bound<f32>, request: &CompletionRequest) -> Tensor<f32>;
+}
+
+/// A model that tells the distribution of one dimension after another, as an entropy coder needs
+/// it: to write an image, and to read it again from the same numbers.
+pub trait Coder {
+    /// Goes through the dimensions of `count` images in the model's order.
+    ///
+    /// `level(image, dimension, probabilities)` gets the probability of every level, given what
+    /// it said about earlier dimensions, and says which it is: known when an image is written,
+    /// found in the code when it is read. A dimension is a position in `[H, W, C]`. The
+    /// probabilities are the same to the last bit on any number of threads, but not on another
+    /// instruction set.
+    fn code(
+        &self,
+        p: &Bound<f32>,
+        count: usize,
+        class: Option<u32>,
+        level: &mut dyn FnMut(usize, usize, &[f64]) -> u32,
+    );
 }
 
 /// A new model and its initial parameters.
