@@ -46,10 +46,10 @@ impl<T: Element> Backward<'_, T> {
             // A dimension's inputs and gradients side by side: [D, rows].
             let (xt, gt) = turned.split_at_mut(block * dims);
             for r in 0..rows {
-                for d in 0..dims {
+                for (d, c) in to.c.iter_mut().enumerate() {
                     xt[d * rows + r] = x[r * dims + d];
                     gt[d * rows + r] = g[r * dims + d];
-                    to.c[d] = to.c[d] + g[r * dims + d];
+                    *c = *c + g[r * dims + d];
                 }
             }
             let mut from = 0;
@@ -157,14 +157,14 @@ fn strip_backward<V: Vector, A: Act, const FULL: bool>(
         let v = load_strip::<V, FULL>(&net.v[units(d)]);
         let (xt, gt) = (&xt[d * rows..(d + 1) * rows], &gt[d * rows..(d + 1) * rows]);
         let mut sums = [V::zero(); STRIP];
-        for r in 0..rows {
+        for (r, (&x, &g)) in xt.iter().zip(gt).enumerate() {
             let own = r * width..(r + 1) * width;
             let (h, dh) = (&mut h[own.clone()], &mut dh[own.clone()]);
-            if xt[r] != V::Element::ZERO {
-                let x = V::splat(xt[r]);
+            if x != V::Element::ZERO {
+                let x = V::splat(x);
                 let w = load_strip::<V, FULL>(&net.w[units(d)]);
                 let mut by_w = [V::zero(); STRIP];
-                for k in 0..STRIP {
+                for (k, (by_w, w)) in by_w.iter_mut().zip(w).enumerate() {
                     let lanes = k * V::LANES..(k + 1) * V::LANES;
                     let (a, da) = (
                         &mut a[own.clone()][lanes.clone()],
@@ -174,19 +174,19 @@ fn strip_backward<V: Vector, A: Act, const FULL: bool>(
                     let sum = V::load(dh).mul_add(A::derivative(V::load(h)), V::load(da));
                     sum.store(da);
                     V::zero().store(dh);
-                    by_w[k] = sum * x;
-                    let before = w[k].neg_mul_add(x, V::load(a));
+                    *by_w = sum * x;
+                    let before = w.neg_mul_add(x, V::load(a));
                     before.store(a);
                     A::value(before).store(h);
                 }
                 add_strip::<V, FULL>(&mut dw[units(d)], by_w);
             }
-            let g = V::splat(gt[r]);
-            for k in 0..STRIP {
+            let g = V::splat(g);
+            for (k, (sum, v)) in sums.iter_mut().zip(v).enumerate() {
                 let lanes = k * V::LANES..(k + 1) * V::LANES;
                 let dh = &mut dh[lanes.clone()];
-                sums[k] = V::load(&h[lanes]).mul_add(g, sums[k]);
-                v[k].mul_add(g, V::load(dh)).store(dh);
+                *sum = V::load(&h[lanes]).mul_add(g, *sum);
+                v.mul_add(g, V::load(dh)).store(dh);
             }
         }
         add_strip::<V, FULL>(&mut dv[units(d)], sums);

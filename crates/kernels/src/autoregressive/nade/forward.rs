@@ -95,8 +95,8 @@ fn forward_rows<V: Vector, A: Act, const R: usize>(
     for d in 0..dims {
         let row = d * hidden..(d + 1) * hidden;
         let sums = dots::<V, R>(&net.v[row.clone()], h);
-        for r in 0..R {
-            logits[r * dims + d] = sums[r] + net.c[d];
+        for (r, sum) in sums.into_iter().enumerate() {
+            logits[r * dims + d] = sum + net.c[d];
             let x = x[r * dims + d];
             if x != V::Element::ZERO {
                 let own = r * stride..(r + 1) * stride;
