@@ -11,20 +11,17 @@
 
 use crate::Error;
 use crate::metrics::Tally;
-use grad::kernels::{Element, parallel};
+use grad::kernels::{elementwise, parallel};
 use grad::{Tape, Tensor, Var};
 use nn::clip;
 use nn::ema::Ema;
 use nn::model::{Batch, Loss, Model, Phase, Recipe, Spread};
 use nn::optim::OptimiserState;
 use nn::{ParamId, Params};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// The most gradients that are ever held at once, whatever the batch and the threads.
 const GROUPS: usize = 8;
-/// How many numbers of a sum one thread adds at a time.
-const ADD_CHUNK: usize = 1 << 14;
 
 /// Makes the part `range` of the batch of a step.
 pub type Images<'a> = dyn Fn(Range<usize>) -> Batch + Sync + 'a;
@@ -263,7 +260,7 @@ struct Pass {
 impl Pass {
     fn plus(mut self, other: Pass) -> Pass {
         for (sum, term) in self.gradients.iter_mut().zip(&other.gradients) {
-            add(sum.make_mut(), term.data());
+            elementwise::add_assign(sum.make_mut(), term.data());
         }
         self.loss += other.loss;
         for ((_, sum), (_, term)) in self.parts.iter_mut().zip(&other.parts) {
@@ -271,16 +268,6 @@ impl Pass {
         }
         self.updates.extend(other.updates);
         self
-    }
-}
-
-/// sum += term, on all threads unless this runs in a lane.
-fn add(sum: &mut [f32], term: &[f32]) {
-    if parallel::threads() == 1 || sum.len() <= ADD_CHUNK {
-        f32::add_assign(sum, term);
-    } else {
-        (sum.par_chunks_mut(ADD_CHUNK).zip(term.par_chunks(ADD_CHUNK)))
-            .for_each(|(sum, term)| f32::add_assign(sum, term));
     }
 }
 
