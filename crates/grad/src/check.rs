@@ -186,3 +186,63 @@ fn noise(shape: Shape, stream: u64) -> Tensor<f64> {
         if bits & 1 == 0 { size } else { -size }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Op, Saves, Vjp};
+
+    /// y = x^3 with the derivative `factor` x^2, written in variables or not.
+    struct Cube {
+        factor: f64,
+        taped: bool,
+    }
+
+    impl Op<f64> for Cube {
+        fn name(&self) -> &'static str {
+            "cube"
+        }
+        fn saves(&self) -> Saves {
+            Saves::input(0)
+        }
+        fn forward(&self, x: &[&Tensor<f64>]) -> Tensor<f64> {
+            x[0].map(|x| x * x * x)
+        }
+        fn vjp(&self, at: &Vjp<f64>, g: Var<f64>) {
+            let x = at.input(0);
+            let x = if self.taped { x } else { x.detach() };
+            at.give(0, || g * x.square() * self.factor);
+        }
+    }
+
+    fn check(factor: f64, taped: bool, order: Order) -> Result<(), Mismatch> {
+        let inputs = [
+            Tensor::new([2], &[0.5, -1.0]),
+            Tensor::new([2], &[1.0, 2.0]),
+        ];
+        let f = |x: &[Var<f64>]| Var::apply(Cube { factor, taped }, &[&x[1]]) * &x[0];
+        gradients("a cube", &inputs, f, order)
+    }
+
+    #[test]
+    fn right_derivatives_pass() {
+        assert_eq!(check(3.0, true, Order::Second), Ok(()));
+        assert_eq!(check(3.0, false, Order::First), Ok(()));
+    }
+
+    #[test]
+    fn a_wrong_first_derivative_is_found() {
+        let mismatch = check(3.0 + 1e-5, true, Order::First).unwrap_err();
+        assert_eq!((mismatch.order, mismatch.input), (Order::First, 1));
+        let message = mismatch.to_string();
+        let begins = "a cube: First-order derivative by input 1 (shape [2]) at index ";
+        assert!(message.starts_with(begins), "{message}");
+        assert!((mismatch.found / mismatch.expected - 1.0 - 1e-5 / 3.0).abs() < 1e-8);
+    }
+
+    #[test]
+    fn a_derivative_that_leaves_the_tape_is_found_in_second_order() {
+        let mismatch = check(3.0, false, Order::Second).unwrap_err();
+        assert_eq!((mismatch.order, mismatch.input), (Order::Second, 1));
+    }
+}
