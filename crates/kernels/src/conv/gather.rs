@@ -20,6 +20,7 @@ use super::Conv2d;
 use super::image::Image;
 use super::micro::{self, Ahead, Limits, Panel, cut};
 use super::plan::{Phase, Plan, Run};
+use super::scatter;
 use crate::buffer::Buffer;
 use crate::element::Element;
 use crate::gemm::{Activation, Epilogue};
@@ -293,6 +294,9 @@ pub(super) fn forward<T: Element>(
 /// The gradient by x.
 pub(super) fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: &[T], gx: &mut [T]) {
     let isa = Isa::current();
+    if scatter::pays::<T>(g, isa) {
+        return scatter::input_gradient(g, gy, w, gx);
+    }
     let limits = Limits::of::<T>(isa);
     let plan = Plan::input_gradient(&g.flattened());
     let (ci, co) = (g.in_channels, g.out_channels);

@@ -8,6 +8,7 @@ mod geometry;
 mod image;
 mod micro;
 mod plan;
+mod scatter;
 #[cfg(test)]
 mod tests;
 mod weight;
