@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn updates_are_averaged_over_images() {
-        let mut params = Params::new();
+        let mut params = Params::<f32>::new();
         let id = params.add("mean".into(), Tensor::zeros([1]), false);
         let update = |count, x: f32| (id, count, Tensor::full([1], x));
         let means = averages(vec![update(1, 3.0), update(3, 7.0)]);

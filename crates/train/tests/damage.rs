@@ -62,10 +62,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn a_flipped_bit_of_the_tensors_is_noticed(which in 1..3usize, at in any::<prop::sample::Index>(), bit in 0..8) {
+    fn a_flipped_bit_of_the_tensors_is_noticed(which in 1..3usize, at in any::<prop::sample::Index>(), bit in 0..8u8) {
         let mut bytes = RUN.files[which].clone();
         let at = at.index(bytes.len());
-        bytes[at] ^= 1 << bit;
+        bytes[at] ^= 1u8 << bit;
         prop_assert!(read(which, &bytes).is_err(), "byte {at}, bit {bit}");
     }
 
@@ -81,10 +81,10 @@ proptest! {
     }
 
     #[test]
-    fn a_flipped_bit_of_the_configuration_does_no_harm(at in any::<prop::sample::Index>(), bit in 0..8) {
+    fn a_flipped_bit_of_the_configuration_does_no_harm(at in any::<prop::sample::Index>(), bit in 0..8u8) {
         let mut bytes = RUN.files[0].clone();
         let at = at.index(bytes.len());
-        bytes[at] ^= 1 << bit;
+        bytes[at] ^= 1u8 << bit;
         // In a comment, in the limit or in white space it may pass.
         let _ = read(0, &bytes);
     }

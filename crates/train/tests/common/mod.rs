@@ -43,7 +43,7 @@ fn recipe() -> Recipe {
 
 struct Toy {
     lane: usize,
-    explode: f32,
+    explode: f64,
     inward: Linear,
     outward: Linear,
     mean: ParamId,
@@ -58,7 +58,7 @@ fn build(hypers: &Hypers, spec: &ImageSpec, seed: u64) -> Result<Built, HyperErr
     let mut b = Builder::new(&mut params, seed);
     let model = Toy {
         lane: hypers.count("lane"),
-        explode: hypers.number("explode") as f32,
+        explode: hypers.number("explode"),
         inward: Linear::new(&mut b.scope("inward"), spec.dims(), hidden),
         outward: Linear::new(&mut b.scope("outward"), hidden, spec.dims()),
         mean: b.state("mean", grad::Tensor::zeros([1])),
