@@ -2,12 +2,16 @@
 //! likelihood, ensembles over orderings, samples.
 
 use crate::pixels::Pixels;
-use crate::sequential::{Conditionals, Draw, Walk, draw};
+use crate::sequential::{Conditionals, Draw, Given, Walk, code, draw};
 use grad::{Element, Tensor, Var};
 use nn::Bound;
-use nn::model::{Batch, ImageSpec, Likelihood, Loss, Model, SampleRequest, Sampler, Spread};
+use nn::model::{
+    Batch, Coder, Completer, CompletionRequest, ImageSpec, Likelihood, Loss, Model, SampleRequest,
+    Sampler, Spread,
+};
 use nn::random::{mix, word};
 use nn::stats::log_mean_exp;
+use std::sync::Arc;
 
 /// A model of p(x) = prod_i p(x_o(i) | x_o(0), .., x_o(i-1)) for one or several orders o of the D
 /// dimensions.
@@ -27,14 +31,26 @@ pub trait Autoregressive: Send + Sync + 'static {
         1
     }
 
-    /// The dimension that comes i-th, as a position in [H, W, C].
+    /// The dimension that comes i-th, as a position in `[H, W, C]`.
     fn dimension(&self, _ordering: usize, i: usize) -> usize {
         i
     }
 
     /// The parameters of each dimension's distribution given those before it in the ordering: x
-    /// [B, H, W, C] in [0, 1] -> [B, D K], dimensions as in x.
+    /// `[B, H, W, C]` in `[0, 1]` -> `[B, D K]`, dimensions as in x.
     fn logits<T: Element>(&self, p: &Bound<T>, x: &Var<T>, ordering: usize) -> Var<T>;
+
+    /// The same for images of these classes, one for each: what a conditional model defines
+    /// instead.
+    fn logits_of<T: Element>(
+        &self,
+        p: &Bound<T>,
+        x: &Var<T>,
+        _labels: Option<&Arc<[u32]>>,
+        ordering: usize,
+    ) -> Var<T> {
+        self.logits(p, x, ordering)
+    }
 
     /// The same one dimension after the other, each at the cost of what it adds.
     fn conditionals<'a>(&'a self, p: &Bound<f32>, ordering: usize) -> Box<dyn Conditionals + 'a>;
@@ -42,21 +58,33 @@ pub trait Autoregressive: Send + Sync + 'static {
     /// What a training step minimises, summed over the images, with the ordering it drew: the
     /// exact [`nll`] unless a model has a cheaper estimate of it.
     fn loss(&self, p: &Bound<f32>, batch: &Batch, ordering: usize) -> Var<f32> {
-        nll(self, p, &batch.images, ordering).sum()
+        nll_of(self, p, &batch.images, batch.labels.as_ref(), ordering).sum()
     }
 
     /// How to spread a batch over the cores.
     fn spread(&self, batch_size: usize) -> Spread;
 }
 
-/// -log p(x) in nats, [B], for x [B, H, W, C], each number one of the levels.
+/// -log p(x) in nats, `[B]`, for x `[B, H, W, C]`, each number one of the levels.
 pub fn nll<T: Element, M: Autoregressive + ?Sized>(
     model: &M,
     p: &Bound<T>,
     x: &Tensor<T>,
     ordering: usize,
 ) -> Var<T> {
-    let logits = model.logits(p, &Var::constant(x.clone()), ordering);
+    nll_of(model, p, x, None, ordering)
+}
+
+/// [`nll`] given the images' classes, where they have any and the model is conditional:
+/// -log p(x | class).
+pub fn nll_of<T: Element, M: Autoregressive + ?Sized>(
+    model: &M,
+    p: &Bound<T>,
+    x: &Tensor<T>,
+    labels: Option<&Arc<[u32]>>,
+    ordering: usize,
+) -> Var<T> {
+    let logits = model.logits_of(p, &Var::constant(x.clone()), labels, ordering);
     model.pixels().nll(&logits, x)
 }
 
@@ -87,6 +115,14 @@ impl<M: Autoregressive> Model for Density<M> {
     fn sampler(&self) -> Option<&dyn Sampler> {
         Some(self)
     }
+
+    fn completer(&self) -> Option<&dyn Completer> {
+        Some(self)
+    }
+
+    fn coder(&self) -> Option<&dyn Coder> {
+        Some(self)
+    }
 }
 
 impl<M: Autoregressive> Likelihood for Density<M> {
@@ -97,7 +133,9 @@ impl<M: Autoregressive> Likelihood for Density<M> {
     /// Exact: the number of samples does not matter.
     fn nats(&self, p: &Bound<f32>, batch: &Batch, _samples: usize) -> Vec<f64> {
         let of_each: Vec<Tensor<f32>> = (0..self.0.orderings())
-            .map(|ordering| nll(&self.0, p, &batch.images, ordering).into_value())
+            .map(|ordering| {
+                nll_of(&self.0, p, &batch.images, batch.labels.as_ref(), ordering).into_value()
+            })
             .collect();
         if let [nats] = &of_each[..] {
             return nats.data().iter().map(|&nats| f64::from(nats)).collect();
@@ -111,11 +149,16 @@ impl<M: Autoregressive> Likelihood for Density<M> {
     }
 }
 
+impl<M: Autoregressive> Density<M> {
+    /// Draws with one of the orderings, which the seed picks.
+    fn draw(&self, p: &Bound<f32>, what: &Draw) -> Tensor<f32> {
+        let picked = mix(&[what.seed, word("ordering")]) % self.0.orderings() as u64;
+        draw(&*self.0.conditionals(p, picked as usize), what)
+    }
+}
+
 impl<M: Autoregressive> Sampler for Density<M> {
-    /// With several orderings, those of one that the seed picks.
     fn sample(&self, p: &Bound<f32>, request: &SampleRequest) -> Tensor<f32> {
-        let picked = mix(&[request.seed, word("ordering")]) % self.0.orderings() as u64;
-        let conditionals = self.0.conditionals(p, picked as usize);
         let what = Draw {
             count: request.count,
             seed: request.seed,
@@ -123,7 +166,48 @@ impl<M: Autoregressive> Sampler for Density<M> {
             temperature: 1.0,
             given: None,
         };
-        draw(&*conditionals, &what)
+        self.draw(p, &what)
+    }
+}
+
+impl<M: Autoregressive> Completer for Density<M> {
+    fn complete(&self, p: &Bound<f32>, request: &CompletionRequest) -> Tensor<f32> {
+        let given = Given {
+            images: &request.images,
+            known: &request.known,
+        };
+        let what = Draw {
+            count: request.images.shape()[0],
+            seed: request.seed,
+            class: request.class,
+            temperature: request.temperature,
+            given: Some(given),
+        };
+        self.draw(p, &what)
+    }
+}
+
+impl<M: Autoregressive> Coder for Density<M> {
+    /// By the first ordering: the mixture of several has no conditionals as cheap as theirs.
+    fn code(
+        &self,
+        p: &Bound<f32>,
+        count: usize,
+        class: Option<u32>,
+        level: &mut dyn FnMut(usize, usize, &[f64]) -> u32,
+    ) {
+        let pixels = self.0.pixels();
+        let mut probabilities = vec![0.0; pixels.levels()];
+        let top = (pixels.levels() - 1) as f32;
+        code(
+            &*self.0.conditionals(p, 0),
+            count,
+            class,
+            |image, d, parameters| {
+                pixels.probabilities(parameters, &mut probabilities);
+                level(image, d, &probabilities) as f32 / top
+            },
+        );
     }
 }
 
@@ -156,17 +240,23 @@ impl<M: Autoregressive> Conditionals for Naive<'_, M> {
         self.model.dimension(self.ordering, i)
     }
 
-    fn begin(&self, count: usize, _class: Option<u32>) -> Box<dyn Walk + '_> {
+    /// Without a class, the classes in turn.
+    fn begin(&self, count: usize, class: Option<u32>) -> Box<dyn Walk + '_> {
         let ImageSpec {
             height,
             width,
             channels,
+            classes,
             ..
         } = self.spec();
         Box::new(NaiveWalk {
             of: self,
             p: Bound::from_vars(self.parameters.iter().cloned().map(Var::constant)),
             x: Tensor::zeros([count, height, width, channels]),
+            labels: classes.map(|classes| {
+                let label = |i| class.unwrap_or((i % classes) as u32);
+                (0..count).map(label).collect()
+            }),
             known: 0,
             row: Vec::new(),
         })
@@ -181,6 +271,7 @@ struct NaiveWalk<'a, M> {
     of: &'a Naive<'a, M>,
     p: Bound<f32>,
     x: Tensor<f32>,
+    labels: Option<Arc<[u32]>>,
     known: usize,
     row: Vec<f32>,
 }
@@ -191,7 +282,8 @@ impl<M: Autoregressive> Walk for NaiveWalk<'_, M> {
         let d = self.of.dimension(self.known);
         let width = self.of.model.pixels().width();
         let x = Var::constant(self.x.clone());
-        let logits = self.of.model.logits(&self.p, &x, self.of.ordering);
+        let labels = self.labels.as_ref();
+        let logits = (self.of.model).logits_of(&self.p, &x, labels, self.of.ordering);
         self.row.clear();
         for row in logits.value().data().chunks_exact(dims * width) {
             self.row.extend_from_slice(&row[d * width..(d + 1) * width]);

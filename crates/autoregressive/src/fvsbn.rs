@@ -61,9 +61,9 @@ fn build(_: &Hypers, spec: &ImageSpec, seed: u64) -> Result<Built, HyperError> {
 /// Weights and biases. The values live in [`Params`].
 pub struct Fvsbn {
     spec: ImageSpec,
-    /// W: [D, D], from row to column; what is not above the diagonal is not used.
+    /// W: `[D, D]`, from row to column; what is not above the diagonal is not used.
     weight: ParamId,
-    /// c: [D].
+    /// c: `[D]`.
     bias: ParamId,
     /// Column d has rows 0..d.
     stairs: Arc<Staircase>,
@@ -137,7 +137,7 @@ impl Conditionals for Weights<'_> {
 /// The logits as far as the known pixels have added to them.
 struct Sums<'a> {
     of: &'a Weights<'a>,
-    /// [count, D].
+    /// `[count, D]`.
     logits: Vec<f32>,
     known: usize,
     next: Vec<f32>,

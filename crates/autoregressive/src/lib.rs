@@ -1,19 +1,31 @@
 #![forbid(unsafe_code)]
-//! Autoregressive generative models with exact likelihoods.
+#![doc = include_str!("../README.md")]
 
+mod conv_cache;
+mod conv_gate;
+mod conv_masked;
 pub mod density;
 mod fvsbn;
+mod gated_pixelcnn;
+mod made;
 mod masked;
 mod nade;
+mod ordering;
+mod orderless;
+mod pixelcnn;
 pub mod pixels;
 pub mod sequential;
 
 pub use density::{Autoregressive, Density};
 pub use fvsbn::Fvsbn;
+pub use gated_pixelcnn::{GatedPixelCnn, Sizes as GatedSizes};
+pub use made::{Made, Options as MadeOptions};
 pub use nade::Nade;
+pub use orderless::OrderlessNade;
+pub use pixelcnn::PixelCnn;
 pub use pixels::Pixels;
 
 use nn::model::Entry;
 
 /// The models of this crate: one paper, one file, one name here.
-pub const MODELS: &[Entry] = &[fvsbn::ENTRY, nade::ENTRY];
+pub const MODELS: &[Entry] = &[fvsbn::ENTRY, nade::ENTRY, orderless::ENTRY, made::ENTRY, pixelcnn::ENTRY, gated_pixelcnn::ENTRY];

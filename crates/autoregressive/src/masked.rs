@@ -1,13 +1,14 @@
 //! Linear layers whose mask is a staircase (see [`Staircase`]), and sorting units into one.
 
+use crate::ordering::inverse;
 use grad::kernels::Binary;
 use grad::kernels::autoregressive::Staircase;
 use grad::kernels::gemm::{Activation, Epilogue};
 use grad::{Element, Op, Saves, Tensor, Var, Vjp};
 use std::sync::Arc;
 
-/// act(x (mask * w) + b), mask the staircase: x [B, rows], w [rows, columns], b [columns] ->
-/// [B, columns]. What lies below the stairs is not read and gets the gradient 0.
+/// act(x (mask * w) + b), mask the staircase: x `[B, rows]`, w `[rows, columns]`, b `[columns]` ->
+/// `[B, columns]`. What lies below the stairs is not read and gets the gradient 0.
 ///
 /// The activation is the identity or a ReLU.
 ///
@@ -104,10 +105,15 @@ impl<T: Element> Op<T> for MaskedLinear {
     }
 }
 
-/// y\[i, j\] = x\[i, order\[j\]\] for x [B, n], where `order` is a permutation; x itself without one.
+/// y\[i, j\] = x\[i, order\[j\]\] for x `[B, n]`, where `order` is a permutation; x itself without one.
 pub(crate) fn permute_columns<T: Element>(x: &Var<T>, order: Option<&Arc<[u32]>>) -> Var<T> {
     match order {
-        Some(order) => Var::apply(PermuteColumns { order: order.clone() }, &[x]),
+        Some(order) => Var::apply(
+            PermuteColumns {
+                order: order.clone(),
+            },
+            &[x],
+        ),
         None => x.clone(),
     }
 }
@@ -134,7 +140,9 @@ impl<T: Element> Op<T> for PermuteColumns {
             x[0].shape()
         );
         Tensor::build(*x[0].shape(), |y| {
-            let rows = y.chunks_exact_mut(n.max(1)).zip(x[0].data().chunks_exact(n.max(1)));
+            let rows = y
+                .chunks_exact_mut(n.max(1))
+                .zip(x[0].data().chunks_exact(n.max(1)));
             for (y, x) in rows {
                 for (y, &from) in y.iter_mut().zip(&self.order[..]) {
                     *y = x[from as usize];
@@ -146,13 +154,4 @@ impl<T: Element> Op<T> for PermuteColumns {
     fn vjp(&self, at: &Vjp<'_, T>, g: Var<T>) {
         at.give(0, || permute_columns(&g, Some(&inverse(&self.order))));
     }
-}
-
-/// Where each number went: inverse\[permutation\[i\]\] = i.
-pub(crate) fn inverse(permutation: &Arc<[u32]>) -> Arc<[u32]> {
-    let mut inverse = vec![0; permutation.len()];
-    for (i, &to) in permutation.iter().enumerate() {
-        inverse[to as usize] = i as u32;
-    }
-    inverse.into()
 }

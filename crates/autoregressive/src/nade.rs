@@ -79,13 +79,13 @@ fn build(hypers: &Hypers, spec: &ImageSpec, seed: u64) -> Result<Built, HyperErr
 pub struct Nade {
     spec: ImageSpec,
     activation: Activation,
-    /// w: [D, H].
+    /// w: `[D, H]`.
     into: ParamId,
-    /// b: [H].
+    /// b: `[H]`.
     begin: ParamId,
-    /// v: [D, H].
+    /// v: `[D, H]`.
     out: ParamId,
-    /// c: [D].
+    /// c: `[D]`.
     bias: ParamId,
 }
 
@@ -150,7 +150,7 @@ impl Autoregressive for Nade {
     }
 }
 
-/// Inputs x [B, D], w [D, H], b [H], v [D, H], c [D] -> logits [B, D].
+/// Inputs x `[B, D]`, w `[D, H]`, b `[H]`, v `[D, H]`, c `[D]` -> logits `[B, D]`.
 struct Logits(Activation);
 
 impl Logits {

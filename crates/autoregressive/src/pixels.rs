@@ -1,7 +1,7 @@
 //! The distribution of one pixel: what the last layer of an autoregressive model parameterises.
 //!
 //! Dimensions are independent given their parameters; colours of a pixel depend on each other
-//! through the model's ordering alone. Levels enter as x = level / (levels - 1) in [0, 1].
+//! through the model's ordering alone. Levels enter as x = level / (levels - 1) in `[0, 1]`.
 
 mod logistics;
 
@@ -59,8 +59,8 @@ impl Pixels {
         }
     }
 
-    /// -log p(x) of each image in nats, [B]: parameters [B, ..], K for each dimension, the
-    /// dimensions in the order of x; x [B, ..], each number one of the levels.
+    /// -log p(x) of each image in nats, `[B]`: parameters `[B, ..]`, K for each dimension, the
+    /// dimensions in the order of x; x `[B, ..]`, each number one of the levels.
     ///
     /// # Panics
     /// If there are not K parameters for each dimension of x.
@@ -124,7 +124,7 @@ impl Pixels {
         }
     }
 
-    /// A value in [0, 1]. Logits are divided by the temperature, scales multiplied by it. Takes
+    /// A value in `[0, 1]`. Logits are divided by the temperature, scales multiplied by it. Takes
     /// the same amount of randomness whatever the parameters are.
     ///
     /// # Panics

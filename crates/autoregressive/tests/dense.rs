@@ -4,11 +4,13 @@
 
 use autoregressive::density::{Naive, nll};
 use autoregressive::sequential::{Draw, Given, draw};
-use autoregressive::{Autoregressive, Density, Fvsbn, MODELS, Nade};
+use autoregressive::{
+    Autoregressive, Density, Fvsbn, MODELS, Made, MadeOptions, Nade, OrderlessNade,
+};
 use grad::kernels::autoregressive::nade::Activation;
 use grad::{Tape, Tensor, Var};
 use nn::hyper::Hypers;
-use nn::model::{Batch, ImageSpec, Likelihood, SampleRequest, Sampler};
+use nn::model::{Batch, ImageSpec, Likelihood, Model, SampleRequest, Sampler};
 use nn::optim::{Optimiser, OptimiserState};
 use nn::random::{stream, uniform};
 use nn::stats::logsumexp;
@@ -28,7 +30,28 @@ macro_rules! for_each_model {
         $check("fvsbn", |b| Fvsbn::new(b, SPEC));
         $check("nade", |b| Nade::new(b, SPEC, 19, Activation::Sigmoid));
         $check("nade", |b| Nade::new(b, SPEC, 19, Activation::Relu));
+        $check("orderless-nade", |b| {
+            OrderlessNade::new(b, SPEC, &[17], 2, 8)
+        });
+        $check("orderless-nade", |b| {
+            OrderlessNade::new(b, SPEC, &[17, 9], 1, 8)
+        });
+        $check("made", |b| made(b, &[23], 1, false, false));
+        $check("made, deep, direct", |b| made(b, &[23, 31], 1, false, true));
+        $check("made, shuffled", |b| made(b, &[25], 1, true, true));
+        $check("made, masks", |b| made(b, &[25, 19], 3, true, false));
     };
+}
+
+fn made(b: &mut Builder, hidden: &[usize], masks: usize, shuffle: bool, direct: bool) -> Made {
+    let options = MadeOptions {
+        hidden: hidden.to_vec(),
+        masks,
+        shuffle,
+        direct,
+        seed: 3,
+    };
+    Made::new(b, SPEC, &options)
 }
 
 /// A model with random parameters of both signs, large enough for conditionals far from uniform.
@@ -230,6 +253,40 @@ fn sampling_step_by_step_gives_the_bytes_of_the_naive_way() {
     for_each_model!(check);
 }
 
+/// What a coder is told adds up to -log p(x), and an image it reads is the one it wrote.
+#[test]
+fn codes_are_as_long_as_the_likelihood_says() {
+    fn check<M: Autoregressive>(name: &str, make: impl Fn(&mut Builder) -> M) {
+        let (model, params) = shaken(make, 6);
+        let p = params.constants();
+        let x = images(9, 2);
+        let expected = nll(&model, &p, &x, 0).into_value();
+        let model = Density(model);
+        let mut nats = [0.0; 9];
+        let mut seen = Tensor::full(*x.shape(), f32::NAN);
+        let all = seen.make_mut();
+        model
+            .coder()
+            .unwrap()
+            .code(&p, 9, None, &mut |image, d, probabilities| {
+                let at = image * SPEC.dims() + d;
+                let level = x.data()[at] as u32;
+                nats[image] -= probabilities[level as usize].ln();
+                all[at] = level as f32;
+                level
+            });
+        assert_eq!(seen, x, "{name}: each dimension once");
+        for (found, &expected) in nats.iter().zip(expected.data()) {
+            let expected = f64::from(expected);
+            assert!(
+                (found - expected).abs() < 1e-4,
+                "{name}: {found} nats, {expected}"
+            );
+        }
+    }
+    for_each_model!(check);
+}
+
 /// The share of each of the 2^12 images among many samples is its probability: the mean of
 /// -log p over samples is the entropy.
 #[test]
@@ -292,6 +349,41 @@ fn the_loss_begins_near_d_ln_2() {
         );
         assert_eq!((entry.recipe)().phases.len(), 1, "{}", entry.name);
     }
+}
+
+/// Over many draws of what is known, the loss of orderless NADE is -log p(x) for a random
+/// ordering: it is held against all 3! orderings of three pixels.
+#[test]
+fn the_loss_of_orderless_nade_is_an_unbiased_estimate() {
+    let spec = ImageSpec {
+        height: 1,
+        width: 3,
+        ..SPEC
+    };
+    let make = |b: &mut Builder| OrderlessNade::new(b, spec, &[6], 200, 4);
+    let (model, params) = shaken(make, 9);
+    let p = params.constants();
+    let x = Tensor::new([1, 1, 3, 1], &[1.0, 0.0, 1.0]);
+    let mut of_order = std::collections::BTreeMap::new();
+    for ordering in 0..model.orderings() {
+        let order: Vec<usize> = (0..3).map(|i| model.dimension(ordering, i)).collect();
+        of_order
+            .entry(order)
+            .or_insert_with(|| nll(&model, &p, &x, ordering).sum().item());
+    }
+    assert_eq!(of_order.len(), 6);
+    let expected = of_order.values().sum::<f32>() / 6.0;
+    let draws = 20_000;
+    let batch = Batch {
+        images: Tensor::from_fn([draws, 1, 3, 1], |i| x.data()[i % 3]),
+        labels: None,
+        noise: (0..draws as u64).map(|i| nn::random::mix(&[i])).collect(),
+    };
+    let found = model.loss(&p, &batch, 0).item() / draws as f32;
+    assert!(
+        (found / expected - 1.0).abs() < 0.02,
+        "{found} nats, expected {expected}"
+    );
 }
 
 #[test]

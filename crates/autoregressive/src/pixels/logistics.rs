@@ -17,7 +17,7 @@ use nn::random::{Stream, uniform};
 /// so large that f32 cannot tell the chance of a single level from 0.
 const LOG_SCALES: [f64; 2] = [-7.0, 20.0];
 
-/// -log p(x) of each row, [B]: parameters [B, D, 3, M], x [B, D].
+/// -log p(x) of each row, `[B]`: parameters `[B, D, 3, M]`, x `[B, D]`.
 pub(super) fn nll<T: Element>(parameters: &Var<T>, x: &Tensor<T>, levels: usize) -> Var<T> {
     let [rows, dims, _, components] = parameters.shape()[..] else {
         unreachable!("the caller has reshaped the parameters");
@@ -89,7 +89,7 @@ pub(super) fn probabilities(parameters: &[f32], p: &mut [f64]) {
     }
 }
 
-/// A value in [0, 1]: a component, a logistic number, the nearest level. Two random numbers.
+/// A value in `[0, 1]`: a component, a logistic number, the nearest level. Two random numbers.
 pub(super) fn draw(
     parameters: &[f32],
     levels: usize,

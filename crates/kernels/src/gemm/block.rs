@@ -26,7 +26,7 @@
 
 use super::kernels::Kernels;
 use super::pack;
-use super::step::{Layout, Rooms, Step};
+use super::step::{GROUP, Layout, Rooms, Step};
 use super::{Epilogue, Mat};
 use crate::buffer::Buffer;
 use std::cell::Cell;
@@ -149,7 +149,11 @@ pub(super) unsafe fn run(
     let layout = Layout::new(x, rows.len(), cols.len().min(nc));
     // One vector of room for what spills over, rounded up so that both begin at cache lines.
     let room = |len: usize| (len + x.kernels.lanes).next_multiple_of(16);
-    let a_rows = if few_rows { rows.len() } else { x.kernels.mr() };
+    let a_rows = if few_rows {
+        rows.len()
+    } else {
+        rows.len().min(GROUP * x.kernels.mr())
+    };
     let a_len = if layout.copy_a {
         room(a_rows * Layout::a_stride(kc))
     } else {

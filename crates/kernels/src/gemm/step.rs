@@ -16,6 +16,11 @@ const COLLIDING: usize = 2048;
 /// Columns of a that are at most this far apart are as good as a copy.
 const NEAR: usize = 32;
 
+/// How many blocks of rows are copied at a time.
+pub(super) const GROUP: usize = 8;
+/// How much of k is copied at a time where columns of a are contiguous.
+const SLAB: usize = 8;
+
 /// Which operands are rearranged.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
@@ -105,28 +110,24 @@ impl Step<'_> {
     /// The rectangle lies inside c and belongs to this thread.
     pub(super) unsafe fn by_panels(&self, rooms: &mut Rooms) {
         let blocks = cut(self.rows.clone(), self.x.kernels.mr());
-        let offset =
-            |i: &Range<usize>| (i.start - self.rows.start) * Layout::a_stride(self.ks.len());
+        let origin = self.rows.start;
         if self.layout.copy_a {
-            for i in blocks.clone() {
-                self.copy_a(&i, &mut rooms.a[offset(&i)..]);
-            }
+            self.copy_a(blocks.clone(), origin, rooms.a);
         }
         for q in 0..self.panels() {
             for (n, i) in blocks.clone().enumerate() {
-                let a = |i: &Range<usize>| {
-                    if self.layout.copy_a {
-                        self.copied_a(i, &rooms.a[offset(i)..])
-                    } else {
-                        self.a_at(i.start)
-                    }
-                };
+                let a = |i: &Range<usize>| self.lhs(i, origin, rooms.a);
                 let next = if i.end < self.rows.end {
                     i.end
                 } else {
                     self.rows.start
                 };
-                let ahead = a(&(next..next + i.len()));
+                let ahead = if self.layout.copy_a && q == 0 {
+                    // What the next block of k will copy.
+                    self.uncopied(&i, n, origin, origin, self.ks.end)
+                } else {
+                    a(&(next..next + i.len()))
+                };
                 let b = if n == 0 {
                     self.first_panel(q, rooms.b)
                 } else {
@@ -144,19 +145,22 @@ impl Step<'_> {
         }
     }
 
-    /// Rows outside, panels inside. The rooms hold one block of rows of a and all panels of b.
+    /// Rows outside, panels inside. The rooms hold GROUP blocks of rows of a and all panels of b.
     ///
     /// # Safety
     /// The rectangle lies inside c and belongs to this thread.
     pub(super) unsafe fn by_rows(&self, rooms: &mut Rooms) {
         let nr = self.x.kernels.nr();
-        for (n, i) in cut(self.rows.clone(), self.x.kernels.mr()).enumerate() {
-            let a = if self.layout.copy_a {
-                self.copy_a(&i, rooms.a);
-                self.copied_a(&i, rooms.a)
-            } else {
-                self.a_at(i.start)
-            };
+        let blocks = cut(self.rows.clone(), self.x.kernels.mr());
+        let (mut origin, mut end) = (self.rows.start, self.rows.start);
+        for (n, i) in blocks.clone().enumerate() {
+            if self.layout.copy_a && n.is_multiple_of(GROUP) {
+                let group = blocks.clone().skip(n).take(GROUP);
+                self.copy_a(group.clone(), i.start, rooms.a);
+                origin = i.start;
+                end = group.last().map_or(end, |i| i.end);
+            }
+            let a = self.lhs(&i, origin, rooms.a);
             for q in 0..self.panels() {
                 let at = if self.layout.pack_b {
                     q * self.ks.len() * nr
@@ -166,12 +170,22 @@ impl Step<'_> {
                 let (b, b_next) = if n == 0 {
                     (self.first_panel(q, &mut rooms.b[at..]), self.b_at(q + 1))
                 } else {
-                    let b = self.later_panel(q, &mut rooms.b[at..]);
+                    let b = self.later_panel(q, &rooms.b[at..]);
                     let next = b.start.wrapping_add(self.ks.len() * nr);
                     (b, Panel { start: next, ..b })
                 };
-                // The rows of the next block, while the first panel passes over this one.
-                let ahead = (q == 0).then(|| self.a_at(i.end));
+                // While the first panel passes over this block, what is read next from memory;
+                // with the second, what is read next from the copies.
+                let ahead = match q {
+                    0 if self.layout.copy_a => {
+                        Some(self.uncopied(&i, n % GROUP, origin, end, self.ks.start))
+                    }
+                    0 => Some(self.a_at(i.end, self.ks.start)),
+                    1 if self.layout.copy_a && i.end < end => {
+                        Some(self.lhs(&(i.end..i.end + i.len()), origin, rooms.a))
+                    }
+                    _ => None,
+                };
                 // SAFETY: the caller's promise about c; the operands are where they lie or were
                 // copied for these rows and this panel.
                 unsafe { self.tile(&i, q, a, b, ahead, b_next) }
@@ -190,10 +204,10 @@ impl Step<'_> {
         start..self.cols.end.min(start + nr)
     }
 
-    /// Rows of a from `row` on, where they lie.
-    fn a_at(&self, row: usize) -> Lhs {
+    /// Rows of a from `row` and columns from `k` on, where they lie.
+    fn a_at(&self, row: usize, k: usize) -> Lhs {
         let a = self.x.a;
-        let at = row * a.row_stride + self.ks.start * a.col_stride;
+        let at = row * a.row_stride + k * a.col_stride;
         Lhs {
             start: a.data.as_ptr().wrapping_add(at),
             row_stride: a.row_stride,
@@ -201,33 +215,59 @@ impl Step<'_> {
         }
     }
 
-    /// Copies rows `i` of a: contiguous rows to rows, everything else to columns.
-    fn copy_a(&self, i: &Range<usize>, to: &mut [f32]) {
-        let (x, ks) = (self.x, (self.ks.start, self.ks.len()));
-        let rows = (i.start, i.len());
+    /// Copies blocks of rows of a, the first row `origin`: contiguous rows to rows, everything
+    /// else to columns. Those go slab by slab through all blocks, so that what is contiguous in
+    /// memory is read together.
+    fn copy_a(
+        &self,
+        blocks: impl Iterator<Item = Range<usize>> + Clone,
+        origin: usize,
+        room: &mut [f32],
+    ) {
+        let (x, ks, stride) = (self.x, &self.ks, Layout::a_stride(self.ks.len()));
         if x.a.col_stride == 1 {
-            pack::panel(
-                x.kernels,
-                x.a,
-                rows,
-                ks,
-                to,
-                Layout::a_stride(self.ks.len()),
-            );
-        } else {
-            pack::panel(x.kernels, x.a.t(), ks, rows, to, i.len());
+            for i in blocks {
+                let to = &mut room[(i.start - origin) * stride..];
+                let rows = (i.start, i.len());
+                pack::panel(x.kernels, x.a, rows, (ks.start, ks.len()), to, stride);
+            }
+            return;
+        }
+        for p in ks.clone().step_by(SLAB) {
+            let slab = (p, SLAB.min(ks.end - p));
+            for i in blocks.clone() {
+                let at = (i.start - origin) * stride + (p - ks.start) * i.len();
+                let rows = (i.start, i.len());
+                pack::panel(x.kernels, x.a.t(), slab, rows, &mut room[at..], i.len());
+            }
         }
     }
 
-    /// What [`Step::copy_a`] has made.
-    fn copied_a(&self, i: &Range<usize>, copy: &[f32]) -> Lhs {
+    /// What is to be copied from row `next` and column `k` on, cut into as many parts as there are
+    /// blocks: the part that is brought in during block `i`, the n-th from row `origin`.
+    fn uncopied(&self, i: &Range<usize>, n: usize, origin: usize, next: usize, k: usize) -> Lhs {
+        let row = if self.x.a.row_stride == 1 {
+            // A cache line of every column.
+            next + n * 16
+        } else {
+            next + i.start - origin
+        };
+        self.a_at(row, k)
+    }
+
+    /// Rows `i` of a: what [`Step::copy_a`] has made, or where they lie.
+    fn lhs(&self, i: &Range<usize>, origin: usize, room: &[f32]) -> Lhs {
+        if !self.layout.copy_a {
+            return self.a_at(i.start, self.ks.start);
+        }
+        let stride = Layout::a_stride(self.ks.len());
         let (row_stride, col_stride) = if self.x.a.col_stride == 1 {
-            (Layout::a_stride(self.ks.len()), 1)
+            (stride, 1)
         } else {
             (1, i.len())
         };
         Lhs {
-            start: copy.as_ptr(),
+            start: room.as_ptr().wrapping_add((i.start - origin) * stride),
             row_stride,
             col_stride,
         }

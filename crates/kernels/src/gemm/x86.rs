@@ -78,6 +78,9 @@ pub(super) static AVX2: Kernels = Kernels {
     copy: avx2_copy,
 };
 
+/// How far ahead of use the transposing copy reads in each row.
+const AHEAD: usize = 64;
+
 /// to[p * to_stride + i] = from[i * from_stride + p] for i < lanes, p < k.
 ///
 /// ```text
@@ -106,6 +109,12 @@ unsafe fn avx512_transpose(
         }
         let mut p = 0;
         while p + 4 <= k {
+            if p % 16 == 0 {
+                // So many rows are more than the hardware follows.
+                for row in row {
+                    _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(p + AHEAD).cast());
+                }
+            }
             let gather = |i: usize| {
                 let x = _mm512_castps128_ps512(_mm_loadu_ps(row[i].add(p)));
                 let x = _mm512_insertf32x4::<1>(x, _mm_loadu_ps(row[i + 4].add(p)));
@@ -151,6 +160,12 @@ unsafe fn avx2_transpose(
         }
         let mut p = 0;
         while p + 4 <= k {
+            if p % 16 == 0 {
+                // So many rows are more than the hardware follows.
+                for row in row {
+                    _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(p + AHEAD).cast());
+                }
+            }
             let gather = |i: usize| {
                 let x = _mm256_castps128_ps256(_mm_loadu_ps(row[i].add(p)));
                 _mm256_insertf128_ps::<1>(x, _mm_loadu_ps(row[i + 4].add(p)))

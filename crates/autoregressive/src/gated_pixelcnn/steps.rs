@@ -1,0 +1,268 @@
+//! Gated PixelCNN one pixel at a time: the vertical stack a row at a time, as soon as the row
+//! above is known, the horizontal one a pixel at a time.
+
+use super::{GatedPixelCnn, Layer};
+use crate::conv_cache::{Place, Product, Reach, Rows, Step};
+use crate::conv_gate::gate_rows;
+use crate::conv_masked::MaskedConv;
+use crate::pixels::Pixels;
+use crate::sequential::{Conditionals, Walk};
+use grad::Tensor;
+use grad::kernels::elementwise;
+use grad::kernels::gemm::Activation::{Identity, Relu};
+use nn::Bound;
+use nn::layers::{Conv, Embedding};
+use nn::model::ImageSpec;
+use nn::random::Stream;
+
+/// The layers with their parameters.
+pub(super) struct Steps {
+    spec: ImageSpec,
+    channels: usize,
+    classes: Option<usize>,
+    layers: Vec<StepLayer>,
+    head: [Step; 2],
+}
+
+struct StepLayer {
+    wide: (Product, Reach),
+    tall: (Product, Reach),
+    link: Product,
+    across: Step,
+    skip: Step,
+    residual: Option<Step>,
+    class: [Option<Tensor<f32>>; 2],
+}
+
+/// An unmasked convolution whose used taps are the first ones.
+fn product(layer: &Conv, p: &Bound<f32>, image: [usize; 4]) -> (Product, Reach) {
+    let g = layer.geometry(&image.into());
+    let reach = Reach {
+        above: g.padding.top,
+        columns: g.kernel[1],
+        taps: g.taps.count(),
+        channels: g.in_channels,
+    };
+    let bias = layer.bias().expect("these layers have a bias");
+    let product = Product::new(reach.len(), p[layer.weight()].value(), p[bias].value());
+    (product, reach)
+}
+
+impl Steps {
+    pub(super) fn new(model: &GatedPixelCnn, p: &Bound<f32>) -> Steps {
+        let ImageSpec { height, width, .. } = model.spec;
+        let conv = |layer: &Conv| product(layer, p, [0, height, width, layer.inputs()]);
+        let step = |layer: &MaskedConv| Step::new(layer, p);
+        let table = |table: &Option<Embedding>| {
+            table
+                .as_ref()
+                .map(|table| p[table.weight()].value().clone())
+        };
+        let layer = |layer: &Layer| StepLayer {
+            wide: conv(&layer.wide),
+            tall: conv(&layer.tall),
+            link: conv(&layer.link).0,
+            across: step(&layer.across),
+            skip: step(&layer.skip),
+            residual: layer.residual.as_ref().map(step),
+            class: [table(&layer.class[0]), table(&layer.class[1])],
+        };
+        Steps {
+            spec: model.spec,
+            channels: model.sizes.channels,
+            classes: model.sizes.classes,
+            layers: model.layers.iter().map(layer).collect(),
+            head: [step(&model.head[0]), step(&model.head[1])],
+        }
+    }
+}
+
+impl Conditionals for Steps {
+    fn spec(&self) -> ImageSpec {
+        self.spec
+    }
+
+    /// A conditional model that is given no class takes the classes in turn.
+    fn begin(&self, count: usize, class: Option<u32>) -> Box<dyn Walk + '_> {
+        let ImageSpec {
+            width,
+            channels: colours,
+            ..
+        } = self.spec;
+        let (p, numbers) = (self.channels, |n: usize| vec![0.0; count * n]);
+        let class_of = |i: usize| match (class, self.classes) {
+            (Some(class), _) => class as usize,
+            (None, Some(classes)) => i % classes,
+            (None, None) => 0,
+        };
+        let column = |layer: &StepLayer| Column {
+            wide: Rows::new(layer.wide.1, count, width),
+            tall: Rows::new(layer.tall.1, count, width),
+            link: numbers(width * 2 * p),
+            input: Rows::new(layer.across.reach(), count, width),
+            across: numbers(2 * p),
+            out: numbers(p),
+            skip: numbers(p),
+            residual: numbers(p),
+        };
+        Box::new(Columns {
+            of: self,
+            place: Place::new(self.spec, count),
+            classes: (0..count).map(class_of).collect(),
+            x: numbers(width * colours),
+            layers: self.layers.iter().map(column).collect(),
+            map: [
+                numbers(width * p),
+                numbers(width * p),
+                numbers(width * 2 * p),
+            ],
+            sum: numbers(2 * p),
+            h: numbers(p),
+            s: numbers(p),
+            head: numbers(self.head[0].outputs()),
+            logits: numbers(self.head[1].outputs()),
+        })
+    }
+
+    fn draw(&self, parameters: &[f32], temperature: f32, stream: &mut Stream) -> f32 {
+        Pixels::of(&self.spec).draw(parameters, temperature, stream)
+    }
+}
+
+/// What a walk keeps. All are [images, ..].
+struct Columns<'a> {
+    of: &'a Steps,
+    place: Place,
+    classes: Vec<usize>,
+    /// The row at hand as the first layer sees it: [images, W, C].
+    x: Vec<f32>,
+    layers: Vec<Column>,
+    /// A row of the vertical stack: v, after `wide`, after `tall`.
+    map: [Vec<f32>; 3],
+    sum: Vec<f32>,
+    h: Vec<f32>,
+    s: Vec<f32>,
+    head: Vec<f32>,
+    logits: Vec<f32>,
+}
+
+/// One layer's part of that: the vertical stack's row, the horizontal stack's pixel.
+struct Column {
+    wide: Rows,
+    tall: Rows,
+    /// [images, W, 2 channels].
+    link: Vec<f32>,
+    input: Rows,
+    across: Vec<f32>,
+    out: Vec<f32>,
+    skip: Vec<f32>,
+    residual: Vec<f32>,
+}
+
+/// Adds each image's class vector to its rows of x.
+fn add_class(table: &Option<Tensor<f32>>, classes: &[usize], x: &mut [f32]) {
+    let Some(table) = table else { return };
+    let width = table.shape()[1];
+    let rows = x.len() / width / classes.len().max(1);
+    for (row, x) in x.chunks_exact_mut(width).enumerate() {
+        let at = classes[row / rows] * width;
+        elementwise::add_assign(x, &table.data()[at..at + width]);
+    }
+}
+
+impl Columns<'_> {
+    /// The vertical stack at `row`, of which nothing is known yet.
+    fn begin_row(&mut self, row: usize) {
+        let p = self.of.channels;
+        let [v, wide, tall] = &mut self.map;
+        for (i, (layer, column)) in self.of.layers.iter().zip(&mut self.layers).enumerate() {
+            // The first layer's newest row is the one above, which has just become known.
+            let newest = if i == 0 {
+                row.checked_sub(1)
+            } else {
+                Some(row)
+            };
+            if let Some(newest) = newest {
+                column
+                    .wide
+                    .put_row(newest, if i == 0 { &self.x } else { v });
+                layer
+                    .wide
+                    .0
+                    .run(column.wide.window_row(newest), wide, Identity);
+                column.tall.put_row(newest, wide);
+            }
+            layer
+                .tall
+                .0
+                .run(column.tall.window_row(row), tall, Identity);
+            layer.link.run(tall, &mut column.link, Identity);
+            if layer.residual.is_some() {
+                add_class(&layer.class[1], &self.classes, tall);
+                gate_rows(tall, p, v);
+            }
+        }
+    }
+}
+
+impl Walk for Columns<'_> {
+    fn conditional(&mut self) -> &[f32] {
+        let (at, colour) = (self.place.pixel(), self.place.colour());
+        let [row, col] = at;
+        if col == 0 && colour == 0 {
+            self.begin_row(row);
+        }
+        let (p, width) = (self.of.channels, self.of.spec.width);
+        let (h, s, sum) = (&mut self.h[..], &mut self.s[..], &mut self.sum[..]);
+        for (i, (layer, column)) in self.of.layers.iter().zip(&mut self.layers).enumerate() {
+            if i > 0 {
+                column.input.put(at, h);
+            }
+            layer.across.run(
+                colour,
+                column.input.window(at),
+                &mut column.across,
+                Identity,
+            );
+            sum.copy_from_slice(&column.across);
+            let links = column.link.chunks_exact(width * 2 * p);
+            for (sum, link) in sum.chunks_exact_mut(2 * p).zip(links) {
+                elementwise::add_assign(sum, &link[col * 2 * p..][..2 * p]);
+            }
+            add_class(&layer.class[0], &self.classes, sum);
+            gate_rows(sum, p, &mut column.out);
+            layer
+                .skip
+                .run(colour, &column.out, &mut column.skip, Identity);
+            if i == 0 {
+                s.copy_from_slice(&column.skip);
+            } else {
+                elementwise::add_assign(s, &column.skip);
+            }
+            if let Some(residual) = &layer.residual {
+                residual.run(colour, &column.out, &mut column.residual, Identity);
+                if i == 0 {
+                    h.copy_from_slice(&column.residual);
+                } else {
+                    elementwise::add_assign(h, &column.residual);
+                }
+            }
+        }
+        elementwise::unary_in_place(elementwise::Unary::Relu, s);
+        let head = &self.of.head;
+        head[0].run(colour, s, &mut self.head, Relu);
+        head[1].run(colour, &self.head, &mut self.logits, Identity);
+        self.place.parameters(&self.logits)
+    }
+
+    fn fix(&mut self, values: &[f32]) {
+        let at = self.place.pixel();
+        let colours = self.of.spec.channels;
+        let pixel = self.place.fix(values);
+        self.layers[0].input.put(at, pixel);
+        let rows = self.x.chunks_exact_mut(self.of.spec.width * colours);
+        for (row, pixel) in rows.zip(pixel.chunks_exact(colours)) {
+            row[at[1] * colours..][..colours].copy_from_slice(pixel);
+        }
+    }
+}
