@@ -188,7 +188,7 @@ impl<T: Element> Op<T> for Place {
 }
 
 impl<T: Element> Var<T> {
-    /// y[i, ..] = self[indices[i], ..]: rows of a table, `[rows, ..]` to `[indices, ..]`.
+    /// `y[i, ..] = self[indices[i], ..]`: rows of a table, `[rows, ..]` to `[indices, ..]`.
     ///
     /// # Panics
     /// If this is a scalar, or an index is not below the number of rows.
@@ -198,7 +198,7 @@ impl<T: Element> Var<T> {
         Var::apply(GatherRows(indices), &[self])
     }
 
-    /// y[r, ..] = the sum of self[i, ..] over all i with `indices[i]` = r: the adjoint of
+    /// `y[r, ..]` = the sum of `self[i, ..]` over all i with `indices[i]` = r: the adjoint of
     /// [`gather_rows`](Self::gather_rows), `[indices, ..]` to `[rows, ..]`.
     ///
     /// # Panics
@@ -209,7 +209,7 @@ impl<T: Element> Var<T> {
         Var::apply(ScatterAdd { indices, rows }, &[self])
     }
 
-    /// y[r] = self[r, indices[r]], one entry of each row of the last axis: `[.., C]` to `[..]`.
+    /// `y[r] = self[r, indices[r]]`, one entry of each row of the last axis: `[.., C]` to `[..]`.
     ///
     /// # Panics
     /// If there is not one index for each row, or one is not below C.
@@ -219,7 +219,7 @@ impl<T: Element> Var<T> {
         Var::apply(Pick(indices), &[self])
     }
 
-    /// y[r, c] = self[r] where c = `indices[r]`, else 0: the adjoint of [`pick`](Self::pick),
+    /// `y[r, c] = self[r]` where c = `indices[r]`, else 0: the adjoint of [`pick`](Self::pick),
     /// `[..]` to `[.., columns]`.
     ///
     /// # Panics

@@ -107,10 +107,10 @@ fn strided_copy<T: Copy>(x: &[T], out: &mut [T], extents: &[usize], strides: &[u
         return;
     };
     let block = out.len() / extent;
-    match inner {
+    match *inner {
         // The last two axes together, in squares: the one that x has contiguous is read whole
         // cache lines at a time, whichever it is.
-        &[columns] if strides[1] != 1 => {
+        [columns] if strides[1] != 1 => {
             const SIDE: usize = 16;
             let (down, across) = (strides[0], strides[1]);
             for i0 in (0..extent).step_by(SIDE) {
@@ -123,7 +123,7 @@ fn strided_copy<T: Copy>(x: &[T], out: &mut [T], extents: &[usize], strides: &[u
                 }
             }
         }
-        &[] if strides[0] == 1 => out.copy_from_slice(&x[..extent]),
+        [] if strides[0] == 1 => out.copy_from_slice(&x[..extent]),
         _ => {
             for (i, out) in out.chunks_exact_mut(block).enumerate() {
                 strided_copy(&x[i * strides[0]..], out, inner, &strides[1..]);
