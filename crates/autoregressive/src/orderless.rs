@@ -108,7 +108,7 @@ impl OrderlessNade {
         orderings: usize,
         seed: u64,
     ) -> OrderlessNade {
-        let [first, .., last] = [hidden, hidden].concat()[..] else {
+        let (Some(&first), Some(&last)) = (hidden.first(), hidden.last()) else {
             panic!("orderless nade: there is no hidden layer");
         };
         let dims = spec.dims();
