@@ -72,7 +72,7 @@ fn a_damaged_file_is_written_anew() {
     for bytes in damaged {
         fs::write(&file, &bytes).unwrap();
         assert!(Dataset::open_file(&file).is_err(), "{} bytes", bytes.len());
-        assert_eq!(place.open().unwrap().split(Split::Train).len(), 10);
+        assert_eq!(place.open().unwrap().split(Split::Train).len(), 11);
         assert_eq!(fs::read(&file).unwrap(), whole);
     }
 }
@@ -108,7 +108,7 @@ fn many_openings_at_once_agree() {
     let place = place();
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| assert_eq!(place.open().unwrap().split(Split::Train).len(), 10));
+            scope.spawn(|| assert_eq!(place.open().unwrap().split(Split::Train).len(), 11));
         }
     });
     assert_eq!(files(&place).len(), 1, "no temporary file is left");

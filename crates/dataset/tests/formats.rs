@@ -28,18 +28,18 @@ fn mnist_raw_packed_and_mixed() {
         assert_eq!(data.shape().to_string(), "2x3x1");
         assert_eq!(
             lengths(&data),
-            [10, 2, 4],
-            "the last sixth is for validation"
+            [11, 1, 4],
+            "the last twelfth is for validation"
         );
         let image = |split, index| data.split(split).image(index);
         assert_eq!(image(Split::Train, 1), [6, 7, 8, 9, 10, 11]);
-        assert_eq!(image(Split::Valid, 0), [60, 61, 62, 63, 64, 65]);
+        assert_eq!(image(Split::Valid, 0), [66, 67, 68, 69, 70, 71]);
         assert_eq!(image(Split::Test, 3), [118, 119, 120, 121, 122, 123]);
         let label = |split, index| data.split(split).label(index).unwrap();
         assert_eq!(
             [
                 label(Split::Train, 9),
-                label(Split::Valid, 1),
+                label(Split::Valid, 0),
                 label(Split::Test, 0)
             ],
             [9, 1, 3]

@@ -35,7 +35,7 @@ fn mnist() {
         (data.name(), data.shape().len(), data.classes()),
         ("mnist", 784, Some(10))
     );
-    assert_eq!(lengths(&data), [50_000, 10_000, 10_000]);
+    assert_eq!(lengths(&data), [55_000, 5_000, 10_000]);
     let first = |split, n: usize| -> Vec<u32> {
         (0..n)
             .map(|k| data.split(split).label(k).unwrap())

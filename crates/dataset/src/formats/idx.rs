@@ -23,8 +23,8 @@ pub(super) const FORMAT: Format = Format {
     bound: |head| header(head).map_or(0, |header| header.length),
     parse,
     many: false,
-    // MNIST: the last 10,000 of 60,000.
-    valid_share: 6,
+    // MNIST: the last 5,000 of 60,000.
+    valid_share: 12,
 };
 
 struct Header {
