@@ -113,6 +113,7 @@ impl Accuracy {
         let (y, reference) = (f64::from(y).clamp(-end, end), reference.clamp(-end, end));
         let size = reference.abs().max(self.scale);
         let exponent = ((size.to_bits() >> 52) as i32 - 1023).clamp(-126, 127);
-        (y - reference).abs() / 2f64.powi(exponent - 23)
+        let ulp = f64::from_bits(((exponent - 23 + 1023) as u64) << 52);
+        (y - reference).abs() / ulp
     }
 }
