@@ -28,20 +28,32 @@ impl std::error::Error for Failure {}
 /// The command line is wrong: exit code 2.
 pub(crate) fn usage(message: impl fmt::Display, hint: impl Into<String>) -> Error {
     let hint = Some(hint.into()).filter(|hint| !hint.is_empty());
-    Failure { message: message.to_string(), hint, code: USAGE }.into()
+    Failure {
+        message: message.to_string(),
+        hint,
+        code: USAGE,
+    }
+    .into()
 }
 
 /// Anything else is wrong: exit code 1.
 pub(crate) fn failed(message: impl fmt::Display, hint: impl Into<String>) -> Error {
-    Failure { message: message.to_string(), hint: Some(hint.into()), code: 1 }.into()
+    Failure {
+        message: message.to_string(),
+        hint: Some(hint.into()),
+        code: 1,
+    }
+    .into()
 }
 
 /// An error about a hyper-parameter from the command line, with the near key.
 pub(crate) fn hyper_usage(error: HyperError) -> Error {
     let (model, near) = match &error {
-        HyperError::Unknown { model, found, expected } => {
-            (*model, did_you_mean(found, expected.iter().copied()))
-        }
+        HyperError::Unknown {
+            model,
+            found,
+            expected,
+        } => (*model, did_you_mean(found, expected.iter().copied())),
         HyperError::Value { model, .. } | HyperError::Unfit { model, .. } => (*model, None),
         _ => return error.into(),
     };
@@ -69,15 +81,25 @@ fn judge(error: &Error) -> (u8, Option<String>) {
         return match error {
             dataset::Error::Unknown { name, known } => {
                 let near = did_you_mean(name, known.iter().map(String::as_str));
-                (USAGE, near.or(Some("`genzoo data list` lists what is there".into())))
+                (
+                    USAGE,
+                    near.or(Some("`genzoo data list` lists what is there".into())),
+                )
             }
-            dataset::Error::Unrecognised { .. } => {
-                (1, Some("`genzoo data list` lists the formats that are known".into()))
-            }
+            dataset::Error::Unrecognised { .. } => (
+                1,
+                Some("`genzoo data list` lists the formats that are known".into()),
+            ),
             _ => (1, None),
         };
     }
-    (1, error.downcast_ref::<train::Error>().and_then(hint).map(Into::into))
+    (
+        1,
+        error
+            .downcast_ref::<train::Error>()
+            .and_then(hint)
+            .map(Into::into),
+    )
 }
 
 fn hint(error: &train::Error) -> Option<&'static str> {

@@ -4,6 +4,7 @@
 mod commands;
 mod data_source;
 mod failure;
+mod gallery;
 mod interrupt;
 mod output;
 mod picture;
@@ -17,9 +18,16 @@ use std::process::ExitCode;
 
 /// Train deep generative models on CPUs.
 #[derive(Parser)]
-#[command(name = "genzoo", version, max_term_width = 100, arg_required_else_help = true)]
-#[command(after_help = "First steps: `genzoo train vae` trains on built-in images and tells \
-    where the samples are.")]
+#[command(
+    name = "genzoo",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "First steps: `genzoo train vae` trains on built-in images and tells \
+    where the samples are."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -52,9 +60,8 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     // Kernels would panic about it at their first call.
-    kernels::Isa::from_env().map_err(|error| {
-        failure::usage(error, "without KERNELS_ISA the fastest one is chosen")
-    })?;
+    kernels::Isa::from_env()
+        .map_err(|error| failure::usage(error, "without KERNELS_ISA the fastest one is chosen"))?;
     match cli.command {
         Command::Models(args) => models::run(args),
         Command::Train(args) => train::run(args),

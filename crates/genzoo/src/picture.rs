@@ -24,7 +24,10 @@ impl Picture {
     /// with a border. C is 1 or 3.
     pub(crate) fn grid(images: &Tensor<f32>, columns: usize) -> Picture {
         let &[count, height, width, channels] = &images.shape()[..] else {
-            panic!("grid: expected images [N, H, W, C], found {}", images.shape());
+            panic!(
+                "grid: expected images [N, H, W, C], found {}",
+                images.shape()
+            );
         };
         let columns = columns.clamp(1, count.max(1));
         let rows = count.div_ceil(columns);
@@ -72,7 +75,9 @@ impl Picture {
 
     /// Writes a PNG file, whole or not at all.
     pub(crate) fn save(&self, path: &Path) -> anyhow::Result<()> {
-        let bytes = self.encode().with_context(|| format!("{}: cannot encode", path.display()))?;
+        let bytes = self
+            .encode()
+            .with_context(|| format!("{}: cannot encode", path.display()))?;
         Ok(train::write_whole(path, &bytes)?)
     }
 }
@@ -107,10 +112,15 @@ mod tests {
     fn colour_survives_encoding() {
         let images = Tensor::new([1, 1, 1, 3], &[1.0, 0.0, 0.2]);
         let bytes = Picture::grid(&images, 1).encode().unwrap();
-        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
+        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes))
+            .read_info()
+            .unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         let info = reader.next_frame(&mut pixels).unwrap();
-        assert_eq!((info.width, info.height, info.color_type), (6, 6, png::ColorType::Rgb));
+        assert_eq!(
+            (info.width, info.height, info.color_type),
+            (6, 6, png::ColorType::Rgb)
+        );
         assert_eq!(pixels[(2 * 6 + 2) * 3..][..3], [255, 0, 51]);
     }
 }

@@ -37,7 +37,16 @@ impl Display {
             bar
         });
         let now = Instant::now();
-        Display { bar, started: now, begun: done, shown: now, images: 0, loss: 0.0, steps: 0, train: None }
+        Display {
+            bar,
+            started: now,
+            begun: done,
+            shown: now,
+            images: 0,
+            loss: 0.0,
+            steps: 0,
+            train: None,
+        }
     }
 
     fn line(&self, text: &str) {
@@ -70,7 +79,13 @@ impl Observer for Display {
         self.loss += progress.loss;
         self.steps += 1;
         let since = self.shown.elapsed();
-        if since < if self.bar.is_some() { REFRESH } else { LINE_EVERY } {
+        if since
+            < if self.bar.is_some() {
+                REFRESH
+            } else {
+                LINE_EVERY
+            }
+        {
             return;
         }
         let rate = self.images as f64 / since.as_secs_f64();
@@ -102,7 +117,10 @@ impl Observer for Display {
         });
         let train = train.and_then(|event| event.nats);
         let train = train.map_or(String::new(), |nats| format!("  train {nats:.2}"));
-        self.line(&format!("epoch {:>3}{train}  valid {valid:.2} nats{rate}", event.epoch));
+        self.line(&format!(
+            "epoch {:>3}{train}  valid {valid:.2} nats{rate}",
+            event.epoch
+        ));
         // The time of the validation is not the next steps'.
         self.shown = Instant::now();
         (self.images, self.loss, self.steps) = (0, 0.0, 0);

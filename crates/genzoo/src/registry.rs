@@ -34,7 +34,13 @@ mod tests {
         for entry in models() {
             assert!(names.insert(entry.name), "{} occurs twice", entry.name);
             let hypers = Hypers::defaults(entry.name, entry.hypers);
-            let spec = ImageSpec { height: 28, width: 28, channels: 1, levels: 2, classes: Some(10) };
+            let spec = ImageSpec {
+                height: 28,
+                width: 28,
+                channels: 1,
+                levels: 2,
+                classes: Some(10),
+            };
             let (_, params) = (entry.build)(&hypers, &spec, 0).unwrap();
             assert!(params.count() > 0, "{}", entry.name);
             let recipe = (entry.recipe)();

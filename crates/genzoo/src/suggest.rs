@@ -14,7 +14,14 @@ fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&
     let scored = known.into_iter().map(|other| {
         // A beginning is as good as one typing error.
         let begun = word.len() > 1 && other.starts_with(&word);
-        (if begun { 1 } else { distance(&word, &other.to_lowercase()) }, other)
+        (
+            if begun {
+                1
+            } else {
+                distance(&word, &other.to_lowercase())
+            },
+            other,
+        )
     });
     let (distance, other) = scored.min_by_key(|(distance, _)| *distance)?;
     (distance <= 1 + word.chars().count() / 4).then_some(other)
@@ -45,7 +52,14 @@ mod tests {
 
     #[test]
     fn near_words_are_found_and_far_ones_are_not() {
-        let known = ["vae", "conv-vae", "pixelcnn", "gated-pixelcnn", "made", "nade"];
+        let known = [
+            "vae",
+            "conv-vae",
+            "pixelcnn",
+            "gated-pixelcnn",
+            "made",
+            "nade",
+        ];
         let near = |word| nearest(word, known);
         assert_eq!(near("vea"), Some("vae"));
         assert_eq!(near("VAE"), Some("vae"));

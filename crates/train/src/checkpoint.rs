@@ -69,8 +69,15 @@ impl<'p> Saved<'p> {
     /// Takes apart the bytes of the file at `path`, which should say that it is a `format`.
     pub(crate) fn parse(path: &'p Path, bytes: &[u8], format: &str) -> Result<Saved<'p>, Error> {
         let parsed = save::read_tensors(bytes);
-        let (tensors, metadata) = parsed.map_err(|source| Error::Tensors { path: path.into(), source })?;
-        let saved = Saved { path, tensors: tensors.into_iter().collect(), metadata };
+        let (tensors, metadata) = parsed.map_err(|source| Error::Tensors {
+            path: path.into(),
+            source,
+        })?;
+        let saved = Saved {
+            path,
+            tensors: tensors.into_iter().collect(),
+            metadata,
+        };
         let found = saved.word("format")?;
         if found != format {
             return Err(saved.wrong("format", format, found));
@@ -98,13 +105,17 @@ impl<'p> Saved<'p> {
     }
 
     fn error(&self, source: ParamsError) -> Error {
-        Error::Tensors { path: self.path.into(), source }
+        Error::Tensors {
+            path: self.path.into(),
+            source,
+        }
     }
 
     /// Gives `engine` back its state; tells the place in the data. After an error the engine is of
     /// no use.
     pub(crate) fn restore(mut self, config: &Config, engine: &mut Engine) -> Result<Place, Error> {
-        let written = Config::from_toml(self.word("config")?, "the configuration in the checkpoint")?;
+        let written =
+            Config::from_toml(self.word("config")?, "the configuration in the checkpoint")?;
         if !written.same_run(config) {
             return Err(self.wrong("config", "that of config.toml", "another one"));
         }
@@ -116,13 +127,20 @@ impl<'p> Saved<'p> {
         };
         let step = self.number("step")?;
         for (phase, _) in engine.step_counts() {
-            let found = self.metadata.get(&phase_steps(phase)).map_or("none", String::as_str);
+            let found = self
+                .metadata
+                .get(&phase_steps(phase))
+                .map_or("none", String::as_str);
             if found.parse::<u64>().is_err() {
                 return Err(self.wrong("optimisers", "a number of steps for each phase", found));
             }
         }
         let counts = std::mem::take(&mut self.metadata);
-        let count = |phase: &str| counts[&phase_steps(phase)].parse().expect("looked at above");
+        let count = |phase: &str| {
+            counts[&phase_steps(phase)]
+                .parse()
+                .expect("looked at above")
+        };
         let restored = engine.restore(step, count, &mut |name| self.tensors.remove(name));
         restored.map_err(|source| self.error(source))?;
         self.nothing_left()?;
@@ -131,16 +149,18 @@ impl<'p> Saved<'p> {
 
     /// Takes all values of `params`, whose names begin with `prefix` here.
     fn params(&mut self, prefix: &str, params: &mut Params<f32>) -> Result<(), Error> {
-        let taken = params.restore_from(&mut |name| self.tensors.remove(&format!("{prefix}{name}")));
+        let taken =
+            params.restore_from(&mut |name| self.tensors.remove(&format!("{prefix}{name}")));
         taken.map_err(|source| self.error(source))
     }
 
     fn nothing_left(&mut self) -> Result<(), Error> {
         match self.tensors.pop_first() {
             None => Ok(()),
-            Some((name, tensor)) => {
-                Err(self.error(ParamsError::Surplus { name, found: *tensor.shape() }))
-            }
+            Some((name, tensor)) => Err(self.error(ParamsError::Surplus {
+                name,
+                found: *tensor.shape(),
+            })),
         }
     }
 }
@@ -175,7 +195,9 @@ pub(crate) fn best_nats(dir: &RunDir) -> Result<Option<f64>, Error> {
         return Ok(None);
     }
     let bytes = directory::read(&path)?;
-    Saved::parse(&path, &bytes, BEST)?.number("valid_nats").map(Some)
+    Saved::parse(&path, &bytes, BEST)?
+        .number("valid_nats")
+        .map(Some)
 }
 
 /// Reads into `params` what an evaluation of the run should use: the best on the validation split,

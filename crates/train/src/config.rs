@@ -1,6 +1,7 @@
 //! The configuration of a run: one struct, one file, one way to lay settings over others.
 
 use crate::error::Error;
+use crate::layers::{one_line, overlay, parse};
 use crate::{images, settings};
 use dataset::{Binarize, Dataset, Split};
 use nn::hyper::Hypers;
@@ -10,7 +11,7 @@ use nn::schedule::Schedule;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use toml::{Table, Value};
+use toml::Table;
 
 /// Everything a run's bytes depend on, resolved: `config.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,8 +71,6 @@ pub enum Limit {
 
 /// The keys of which one says when a run is over.
 const LIMITS: [&str; 3] = ["epochs", "steps", "time"];
-/// The key that says what the other keys of its table mean.
-const KIND: &str = "kind";
 
 impl Config {
     /// The configuration of a run of `entry` on `data`, which the user calls `name`: the model's
@@ -139,10 +138,18 @@ impl Config {
             time: None,
             clip_norm: recipe.clip_norm.map(settings::decimal),
             ema: recipe.ema.map(settings::decimal),
-            image: ImageSpec { height: 0, width: 0, channels: 0, levels: 0, classes: None },
+            image: ImageSpec {
+                height: 0,
+                width: 0,
+                channels: 0,
+                levels: 0,
+                classes: None,
+            },
             schedule: recipe.schedule,
             hypers: settings::hypers_to_toml(&Hypers::defaults(entry.name, entry.hypers)),
-            optimisers: optimisers.map(|phase| (phase.name.into(), phase.optimiser)).collect(),
+            optimisers: optimisers
+                .map(|phase| (phase.name.into(), phase.optimiser))
+                .collect(),
         }
     }
 
@@ -172,13 +179,23 @@ impl Config {
     /// If images have another shape, or more levels or classes.
     pub fn check_image(&self, data: &Dataset) -> Result<(), Error> {
         let (expected, found) = (self.image, images::spec(data, self.binarize));
-        let same = (expected.height, expected.width, expected.channels, expected.levels)
-            == (found.height, found.width, found.channels, found.levels);
+        let same = (
+            expected.height,
+            expected.width,
+            expected.channels,
+            expected.levels,
+        ) == (found.height, found.width, found.channels, found.levels);
         if same && (expected.classes.is_none() || found.classes <= expected.classes) {
             return Ok(());
         }
         let name = |spec: ImageSpec| {
-            let ImageSpec { height, width, channels, levels, classes } = spec;
+            let ImageSpec {
+                height,
+                width,
+                channels,
+                levels,
+                classes,
+            } = spec;
             let classes = classes.map_or(String::new(), |n| format!(" of {n} classes"));
             format!("images {height}x{width}x{channels} of {levels} levels{classes}")
         };
@@ -194,7 +211,10 @@ impl Config {
     /// # Errors
     /// If a key is unknown or a value does not fit.
     pub fn with(&self, mut layer: Table, origin: &str) -> Result<Config, Error> {
-        let error = |reason: String| Error::Config { origin: origin.into(), reason };
+        let error = |reason: String| Error::Config {
+            origin: origin.into(),
+            reason,
+        };
         let mut table = Table::try_from(self).map_err(|e| error(one_line(&e)))?;
         if layer.keys().any(|key| LIMITS.contains(&&key[..])) {
             table.retain(|key, _| !LIMITS.contains(&key));
@@ -204,7 +224,10 @@ impl Config {
         }
         let lr = layer.remove("lr");
         if let (Some(lr), Some(phases)) = (lr, table["optimisers"].as_table_mut()) {
-            for optimiser in phases.iter_mut().filter_map(|(_, value)| value.as_table_mut()) {
+            for optimiser in phases
+                .iter_mut()
+                .filter_map(|(_, value)| value.as_table_mut())
+            {
                 optimiser.insert("lr".into(), lr.clone());
             }
         }
@@ -220,7 +243,10 @@ impl Config {
     /// If it is no TOML, a key is missing or unknown, or a value does not fit.
     pub fn from_toml(text: &str, origin: &str) -> Result<Config, Error> {
         let table = parse(text, origin)?;
-        let error = |reason: String| Error::Config { origin: origin.into(), reason };
+        let error = |reason: String| Error::Config {
+            origin: origin.into(),
+            reason,
+        };
         let config: Config = table.try_into().map_err(|e| error(one_line(&e)))?;
         config.check().map_err(error)?;
         Ok(config)
@@ -298,13 +324,21 @@ impl Config {
                 "expected {} of {}, found {}",
                 expected.join(", "),
                 self.model,
-                if found.is_empty() { "none".into() } else { found.join(", ") }
+                if found.is_empty() {
+                    "none".into()
+                } else {
+                    found.join(", ")
+                }
             ),
         }
     }
 
     fn check(&self) -> Result<(), String> {
-        let set = [self.epochs.is_some(), self.steps.is_some(), self.time.is_some()];
+        let set = [
+            self.epochs.is_some(),
+            self.steps.is_some(),
+            self.time.is_some(),
+        ];
         if set.iter().filter(|&&set| set).count() != 1 {
             return Err("expected one of epochs, steps, time".into());
         }
@@ -317,11 +351,18 @@ impl Config {
         if self.batch_size == 0 {
             return Err("batch_size: expected at least 1, found 0".into());
         }
-        if let Some(norm) = self.clip_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
-            return Err(format!("clip_norm: expected a number above 0, found {norm}"));
+        if let Some(norm) = self
+            .clip_norm
+            .filter(|norm| !(norm.is_finite() && *norm > 0.0))
+        {
+            return Err(format!(
+                "clip_norm: expected a number above 0, found {norm}"
+            ));
         }
         if let Some(decay) = self.ema.filter(|decay| !(0.0..1.0).contains(decay)) {
-            return Err(format!("ema: expected a decay from 0 to below 1, found {decay}"));
+            return Err(format!(
+                "ema: expected a decay from 0 to below 1, found {decay}"
+            ));
         }
         settings::check_schedule(&self.schedule).map_err(|reason| format!("schedule: {reason}"))?;
         for (name, optimiser) in &self.optimisers {
@@ -341,49 +382,5 @@ fn other_data(name: &str, expected: &str, found: &str) -> Error {
         data: name.into(),
         expected: format!("the data the run began with ({expected})"),
         found: format!("other data ({found})"),
-    }
-}
-
-/// TOML text as a table, with the line of an error.
-///
-/// # Errors
-/// If the text is no TOML.
-pub fn parse(text: &str, origin: &str) -> Result<Table, Error> {
-    text.parse::<Table>().map_err(|error| {
-        let before = &text[..error.span().map_or(0, |span| span.start).min(text.len())];
-        let line = before.matches('\n').count() + 1;
-        Error::Config { origin: origin.into(), reason: format!("line {line}: {}", one_line(&error)) }
-    })
-}
-
-/// Lays `layer` over `table`, key by key and level by level.
-fn overlay(table: &mut Table, layer: Table) {
-    for (key, value) in layer {
-        match (table.get_mut(&key), value) {
-            (Some(Value::Table(below)), Value::Table(above)) => {
-                // Another optimiser or schedule: what the old one was set to means nothing to it.
-                if let Some(kind) = above.get(KIND).filter(|kind| below.get(KIND) != Some(kind)) {
-                    let lr = below.get("lr").and_then(|lr| lr.clone().try_into().ok());
-                    let kind = kind.as_str().unwrap_or_default();
-                    let defaults = settings::default_optimiser(kind, lr.unwrap_or_default());
-                    *below = defaults.and_then(|it| Table::try_from(it).ok()).unwrap_or_default();
-                }
-                overlay(below, above);
-            }
-            (_, value) => {
-                table.insert(key, value);
-            }
-        }
-    }
-}
-
-/// The message of a TOML error, which may have several lines, in one.
-fn one_line(error: &(impl std::fmt::Display + ?Sized)) -> String {
-    let text = error.to_string();
-    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    // A parse error draws the place; the last line says what is wrong.
-    match lines[..] {
-        [first, .., last] if first.starts_with("TOML parse error") => last.into(),
-        _ => lines.join(" "),
     }
 }

@@ -28,7 +28,9 @@ impl RunDir {
     /// # Errors
     /// If it cannot be made or written to, or holds a run already.
     pub fn create(path: &Path) -> Result<RunDir, Error> {
-        let dir = RunDir { path: path.to_owned() };
+        let dir = RunDir {
+            path: path.to_owned(),
+        };
         if dir.config().exists() || dir.checkpoint().exists() {
             return Err(Error::Exists { path: dir.path });
         }
@@ -64,7 +66,9 @@ impl RunDir {
     /// # Errors
     /// If there is no such directory or no run in it.
     pub fn open(path: &Path) -> Result<RunDir, Error> {
-        let dir = RunDir { path: path.to_owned() };
+        let dir = RunDir {
+            path: path.to_owned(),
+        };
         let found = if dir.config().is_file() {
             return Ok(dir);
         } else if path.is_dir() {
@@ -74,7 +78,10 @@ impl RunDir {
         } else {
             "nothing"
         };
-        Err(Error::NoRun { path: dir.path, found: found.into() })
+        Err(Error::NoRun {
+            path: dir.path,
+            found: found.into(),
+        })
     }
 
     /// The directory itself.
@@ -134,7 +141,8 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut file = builder.tempfile_in(parent).map_err(io(path, "write"))?;
     file.write_all(bytes).map_err(io(path, "write"))?;
     file.as_file().sync_all().map_err(io(path, "sync"))?;
-    file.persist(path).map_err(|error| io(path, "replace")(error.error))?;
+    file.persist(path)
+        .map_err(|error| io(path, "replace")(error.error))?;
     // Makes the rename itself durable. Some systems cannot sync a directory; then a power cut may
     // bring back the old file, which is whole, too.
     if let Ok(parent) = File::open(parent) {

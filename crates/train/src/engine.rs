@@ -167,7 +167,9 @@ impl Engine {
     fn tree(&self, phase: usize, groups: &[Vec<Range<usize>>], images: &Images) -> Pass {
         if let [group] = groups {
             return parallel::serial(|| {
-                let mut lanes = group.iter().map(|lane| self.lane(phase, lane.clone(), images));
+                let mut lanes = group
+                    .iter()
+                    .map(|lane| self.lane(phase, lane.clone(), images));
                 let first = lanes.next().expect("a group has a lane");
                 lanes.fold(first, Pass::plus)
             });
@@ -186,30 +188,46 @@ impl Engine {
         let count = part.len();
         let batch = images(part);
         let tape = Tape::new();
-        let bound = self.params.bind_where(&tape, |param| param.name.starts_with(prefix));
+        let bound = self
+            .params
+            .bind_where(&tape, |param| param.name.starts_with(prefix));
         let Loss { sum, parts } = self.model.loss(phase, &bound, &batch);
         let loss = f64::from(sum.item());
         let wrt: Vec<&Var<f32>> = bound.recorded().map(|(_, var)| var).collect();
         let gradients = tape.into_gradients(&sum, &wrt);
-        let updates = bound.take_updates().into_iter().map(|(id, value)| (id, count, value));
-        Pass { gradients, loss, parts, updates: updates.collect() }
+        let updates = bound
+            .take_updates()
+            .into_iter()
+            .map(|(id, value)| (id, count, value));
+        Pass {
+            gradients,
+            loss,
+            parts,
+            updates: updates.collect(),
+        }
     }
 
     /// Everything that is not configuration, by name.
     pub(crate) fn tensors(&self) -> impl Iterator<Item = (String, &Tensor<f32>)> {
-        let params = self.params.tensors().map(|(name, t)| (format!("{PARAMS}{name}"), t));
+        let params = self
+            .params
+            .tensors()
+            .map(|(name, t)| (format!("{PARAMS}{name}"), t));
         let average = self.ema.iter().flat_map(Ema::tensors);
         let average = average.map(|(name, t)| (format!("{AVERAGE}{name}"), t));
         let moments = self.phases().flat_map(|(phase, optimiser)| {
             let prefix = moments(phase);
-            optimiser.tensors().map(move |(name, t)| (format!("{prefix}{name}"), t))
+            optimiser
+                .tensors()
+                .map(move |(name, t)| (format!("{prefix}{name}"), t))
         });
         params.chain(average).chain(moments)
     }
 
     /// The steps each phase's optimiser has made, by the phase's name.
     pub(crate) fn step_counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.phases().map(|(phase, optimiser)| (phase, optimiser.step_count()))
+        self.phases()
+            .map(|(phase, optimiser)| (phase, optimiser.step_count()))
     }
 
     fn phases(&self) -> impl Iterator<Item = (&'static str, &OptimiserState)> {
@@ -225,7 +243,8 @@ impl Engine {
         step_count: impl Fn(&str) -> u64,
         take: &mut dyn FnMut(&str) -> Option<Tensor<f32>>,
     ) -> Result<(), nn::save::ParamsError> {
-        self.params.restore_from(&mut |name| take(&format!("{PARAMS}{name}")))?;
+        self.params
+            .restore_from(&mut |name| take(&format!("{PARAMS}{name}")))?;
         if let Some(ema) = &mut self.ema {
             ema.restore(&mut |name| take(&format!("{AVERAGE}{name}")))?;
         }

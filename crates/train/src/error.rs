@@ -97,5 +97,9 @@ pub enum Error {
 /// `result.map_err(io(path, "read"))`.
 pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
-    move |source| Error::Io { path, action, source }
+    move |source| Error::Io {
+        path,
+        action,
+        source,
+    }
 }

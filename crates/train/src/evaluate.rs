@@ -37,7 +37,11 @@ pub fn nats(
             }
             parallel::serial(|| {
                 let bound = params.constants();
-                Some(model.likelihood()?.nats(&bound, &images.batch(indices), samples))
+                Some(
+                    model
+                        .likelihood()?
+                        .nats(&bound, &images.batch(indices), samples),
+                )
             })
         })
         .collect();

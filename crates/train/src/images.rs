@@ -36,12 +36,22 @@ pub struct Images<'d> {
 impl<'d> Images<'d> {
     /// As they are drawn for training in this epoch (0 for the first).
     pub fn training(data: &'d Dataset, binarize: Binarize, seed: u64, epoch: u64) -> Images<'d> {
-        Images { view: data.split(Split::Train), binarize, seed, epoch }
+        Images {
+            view: data.split(Split::Train),
+            binarize,
+            seed,
+            epoch,
+        }
     }
 
     /// As they are drawn for evaluation: the same for every run, so that figures compare.
     pub fn evaluation(data: &'d Dataset, split: Split, binarize: Binarize) -> Images<'d> {
-        Images { view: data.split(split), binarize, seed: 0, epoch: u64::MAX }
+        Images {
+            view: data.split(split),
+            binarize,
+            seed: 0,
+            epoch: u64::MAX,
+        }
     }
 
     /// How many there are.
@@ -61,7 +71,12 @@ impl<'d> Images<'d> {
     #[track_caller]
     pub fn batch(&self, indices: &[u32]) -> Batch {
         let shape = self.view.shape();
-        let Images { view, binarize, seed, epoch } = *self;
+        let Images {
+            view,
+            binarize,
+            seed,
+            epoch,
+        } = *self;
         let images = Tensor::build(
             [indices.len(), shape.height, shape.width, shape.channels],
             |out| dataset::gather(view, indices, binarize, seed, epoch, out),
@@ -72,6 +87,10 @@ impl<'d> Images<'d> {
         });
         let split = view.split() as u64;
         let noise = |&index| random::mix(&[seed, epoch, split, u64::from(index)]);
-        Batch { images, labels, noise: indices.iter().map(noise).collect() }
+        Batch {
+            images,
+            labels,
+            noise: indices.iter().map(noise).collect(),
+        }
     }
 }

@@ -77,12 +77,16 @@ impl Tally {
 
     /// The mean under this name.
     pub fn mean(&self, name: &str) -> Option<f64> {
-        self.means().find(|(known, _)| *known == name).map(|(_, mean)| mean)
+        self.means()
+            .find(|(known, _)| *known == name)
+            .map(|(_, mean)| mean)
     }
 
     /// The means over images, in the order the names first appeared.
     pub fn means(&self) -> impl Iterator<Item = (&str, f64)> {
-        self.sums.iter().map(|(name, sum)| (&name[..], sum.value / sum.images as f64))
+        self.sums
+            .iter()
+            .map(|(name, sum)| (&name[..], sum.value / sum.images as f64))
     }
 
     /// As text that [`decode`](Self::decode) reads back to the last bit.
@@ -95,8 +99,18 @@ impl Tally {
 
     pub(crate) fn decode(text: &str) -> Option<Tally> {
         let sums: Vec<(String, u64, u64)> = serde_json::from_str(text).ok()?;
-        let sum = |(name, bits, images)| (name, Sum { value: f64::from_bits(bits), images });
-        Some(Tally { sums: sums.into_iter().map(sum).collect() })
+        let sum = |(name, bits, images)| {
+            (
+                name,
+                Sum {
+                    value: f64::from_bits(bits),
+                    images,
+                },
+            )
+        };
+        Some(Tally {
+            sums: sums.into_iter().map(sum).collect(),
+        })
     }
 }
 
@@ -129,7 +143,13 @@ impl Log {
         }
         let options = OpenOptions::new().create(true).append(true).open(path);
         let file = options.map_err(io(path, "open"))?;
-        Ok((Log { file, path: path.to_owned() }, last))
+        Ok((
+            Log {
+                file,
+                path: path.to_owned(),
+            },
+            last,
+        ))
     }
 
     pub(crate) fn write(&mut self, event: &Event) -> Result<(), Error> {

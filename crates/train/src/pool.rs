@@ -13,8 +13,14 @@ impl Pool {
     pub fn new(threads: Option<usize>) -> Result<Pool, Error> {
         let threads = threads.unwrap_or(0);
         let name = |i| format!("lane-{i}");
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build();
-        pool.map(Pool).map_err(|error| Error::Threads { threads, reason: error.to_string() })
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(name)
+            .build();
+        pool.map(Pool).map_err(|error| Error::Threads {
+            threads,
+            reason: error.to_string(),
+        })
     }
 
     /// How many threads there are.

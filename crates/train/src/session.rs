@@ -102,7 +102,12 @@ impl<'d> Session<'d> {
         let engine = build(entry, &config, data)?;
         directory::write_whole(&dir.config(), config.to_toml().as_bytes())?;
         let session = Session::new(dir, config, data, engine, Place::default())?;
-        checkpoint::write(&session.dir, &session.config, &session.engine, &session.place)?;
+        checkpoint::write(
+            &session.dir,
+            &session.config,
+            &session.engine,
+            &session.place,
+        )?;
         Ok(session)
     }
 
@@ -136,7 +141,9 @@ impl<'d> Session<'d> {
         let (log, last) = Log::open(&dir.metrics(), engine.steps())?;
         Ok(Session {
             best: checkpoint::best_nats(&dir)?,
-            validated: last.as_ref().is_some_and(|e| e.is_valid() && e.step == engine.steps()),
+            validated: last
+                .as_ref()
+                .is_some_and(|e| e.is_valid() && e.step == engine.steps()),
             clock: Clock {
                 before: last.map_or(0.0, |event| event.seconds),
                 started: Instant::now(),
@@ -217,7 +224,11 @@ impl<'d> Session<'d> {
         pool.run(|| self.run_here(observer, stop))
     }
 
-    fn run_here(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome, Error> {
+    fn run_here(
+        &mut self,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<Outcome, Error> {
         loop {
             // The last step of a run that is over and ends an epoch ends that epoch, too.
             if self.place.position as usize >= self.order.len() {
@@ -237,18 +248,27 @@ impl<'d> Session<'d> {
         self.report_training(observer)?;
         let whole = self.validated || self.validate(observer, stop)?;
         self.save()?;
-        Ok(if whole { Outcome::Finished } else { Outcome::Stopped })
+        Ok(if whole {
+            Outcome::Finished
+        } else {
+            Outcome::Stopped
+        })
     }
 
     fn step(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
         let begun = Instant::now();
-        let factor = self.config.schedule.factor(self.engine.steps(), self.total_steps());
+        let factor = self
+            .config
+            .schedule
+            .factor(self.engine.steps(), self.total_steps());
         let start = self.place.position as usize;
         let end = (start + self.config.batch_size).min(self.order.len());
         let indices = &self.order[start..end];
         let images = self.images();
         let part = |range: std::ops::Range<usize>| images.batch(&indices[range]);
-        let loss = self.engine.step(indices.len(), &part, factor, &mut self.place.tally)?;
+        let loss = self
+            .engine
+            .step(indices.len(), &part, factor, &mut self.place.tally)?;
         let images = indices.len();
         self.place.position = end as u64;
         self.validated = false;
@@ -271,7 +291,12 @@ impl<'d> Session<'d> {
     }
 
     fn images(&self) -> Images<'d> {
-        Images::training(self.data, self.config.binarize, self.config.seed, self.place.epoch)
+        Images::training(
+            self.data,
+            self.config.binarize,
+            self.config.seed,
+            self.place.epoch,
+        )
     }
 
     /// Reports, validates, saves and turns to the next epoch; false if it was stopped before.

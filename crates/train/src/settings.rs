@@ -16,9 +16,15 @@ pub fn parse_time(text: &str) -> Result<Duration, String> {
     let mut rest = text.trim();
     let mut seconds = 0.0;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?;
+        let digits = rest
+            .find(|c: char| c.is_ascii_alphabetic())
+            .ok_or_else(wrong)?;
         let (number, tail) = rest.split_at(digits);
-        let number = number.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
+        let number = number
+            .trim()
+            .parse::<f64>()
+            .ok()
+            .filter(|n| n.is_finite() && *n >= 0.0);
         let unit = match tail.as_bytes()[0] {
             b'h' => 3600.0,
             b'm' => 60.0,
@@ -41,15 +47,24 @@ pub(crate) fn decimal(x: f32) -> f64 {
 
 /// Hyper-parameters as values of their own kind: a count is an integer, not a string.
 pub(crate) fn hypers_to_toml(hypers: &Hypers) -> Table {
-    let integer = |text: &str| text.trim().parse().map_or(Value::String(text.into()), Value::Integer);
+    let integer = |text: &str| {
+        text.trim()
+            .parse()
+            .map_or(Value::String(text.into()), Value::Integer)
+    };
     let value = |default: &Kind, text: &str| match default {
         Kind::Count(_) => integer(text),
         Kind::Counts(_) => Value::Array(text.split(',').map(integer).collect()),
-        Kind::Number(_) => text.parse().map_or(Value::String(text.into()), Value::Float),
-        Kind::Flag(_) => text.parse().map_or(Value::String(text.into()), Value::Boolean),
+        Kind::Number(_) => text
+            .parse()
+            .map_or(Value::String(text.into()), Value::Float),
+        Kind::Flag(_) => text
+            .parse()
+            .map_or(Value::String(text.into()), Value::Boolean),
         Kind::Choice(_) => Value::String(text.into()),
     };
-    let pair = |(hyper, text): (&nn::hyper::Hyper, &str)| (hyper.name.into(), value(&hyper.default, text));
+    let pair =
+        |(hyper, text): (&nn::hyper::Hyper, &str)| (hyper.name.into(), value(&hyper.default, text));
     hypers.iter().map(pair).collect()
 }
 
@@ -75,14 +90,17 @@ pub(crate) fn default_optimiser(kind: &str, lr: f64) -> Option<Optimiser> {
         let table = Table::try_from(optimiser).ok()?;
         Some(table.get("kind")?.as_str()?.to_owned())
     };
-    all.into_iter().find(|optimiser| kind_of(optimiser).as_deref() == Some(kind))
+    all.into_iter()
+        .find(|optimiser| kind_of(optimiser).as_deref() == Some(kind))
 }
 
 /// What keeps an optimiser from working, if anything does.
 pub(crate) fn check_optimiser(optimiser: &Optimiser) -> Result<(), String> {
     let table = Table::try_from(optimiser).map_err(|error| error.to_string())?;
     for (key, value) in &table {
-        let Some(number) = value.as_float() else { continue };
+        let Some(number) = value.as_float() else {
+            continue;
+        };
         let decay = ["momentum", "alpha", "beta1", "beta2"].contains(&&key[..]);
         let expected = match &key[..] {
             _ if decay && !(0.0..1.0).contains(&number) => "from 0 to below 1",
@@ -90,7 +108,9 @@ pub(crate) fn check_optimiser(optimiser: &Optimiser) -> Result<(), String> {
             _ if !(number.is_finite() && number >= 0.0) => "of at least 0",
             _ => continue,
         };
-        return Err(format!("{key}: expected a number {expected}, found {number}"));
+        return Err(format!(
+            "{key}: expected a number {expected}, found {number}"
+        ));
     }
     Ok(())
 }
@@ -98,9 +118,9 @@ pub(crate) fn check_optimiser(optimiser: &Optimiser) -> Result<(), String> {
 /// What keeps a schedule from working, if anything does.
 pub(crate) fn check_schedule(schedule: &Schedule) -> Result<(), String> {
     match *schedule {
-        Schedule::Exponential { decay } if !(decay > 0.0 && decay <= 1.0) => {
-            Err(format!("decay: expected a number above 0, at most 1, found {decay}"))
-        }
+        Schedule::Exponential { decay } if !(decay > 0.0 && decay <= 1.0) => Err(format!(
+            "decay: expected a number above 0, at most 1, found {decay}"
+        )),
         _ => Ok(()),
     }
 }
@@ -147,7 +167,9 @@ mod tests {
         assert_eq!(seconds("30m"), Ok(1800.0));
         assert_eq!(seconds("1h30m"), Ok(5400.0));
         assert_eq!(seconds("0.5h"), Ok(1800.0));
-        for text in ["", "30", "m", "-5s", "5d", "0s", "1e400s", "5 0s", "é", "5mé", "NaNs", "infs"] {
+        for text in [
+            "", "30", "m", "-5s", "5d", "0s", "1e400s", "5 0s", "é", "5mé", "NaNs", "infs",
+        ] {
             let error = seconds(text).unwrap_err();
             assert!(error.ends_with(&format!("found {text:?}")), "{error}");
         }

@@ -17,7 +17,10 @@ pub fn read_config(dir: &RunDir) -> Result<Config, Error> {
     let bytes = directory::read(&path)?;
     let text = String::from_utf8(bytes).map_err(|error| Error::Config {
         origin: origin.clone(),
-        reason: format!("expected text, found byte {} not to be UTF-8", error.utf8_error().valid_up_to()),
+        reason: format!(
+            "expected text, found byte {} not to be UTF-8",
+            error.utf8_error().valid_up_to()
+        ),
     })?;
     Config::from_toml(&text, &origin)
 }
@@ -38,8 +41,13 @@ impl Trained {
     /// # Errors
     /// If the configuration does not fit `entry`, or the file is missing or damaged.
     pub fn read(dir: &RunDir, entry: &Entry, config: &Config) -> Result<Trained, Error> {
-        let (model, mut params) = (entry.build)(&config.hypers(entry)?, &config.image, config.seed)?;
+        let (model, mut params) =
+            (entry.build)(&config.hypers(entry)?, &config.image, config.seed)?;
         let step = checkpoint::read_evaluated(dir, &mut params)?;
-        Ok(Trained { model, params, step })
+        Ok(Trained {
+            model,
+            params,
+            step,
+        })
     }
 }

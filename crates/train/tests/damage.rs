@@ -19,20 +19,33 @@ static RUN: LazyLock<Run> = LazyLock::new(|| {
     let data = data(0);
     let root = tempfile::tempdir().unwrap();
     let dir = RunDir::create(&root.path().join("run")).unwrap();
-    let names = vec![dir.config(), dir.checkpoint(), dir.best(), dir.metrics()];
+    let names = [dir.config(), dir.checkpoint(), dir.best(), dir.metrics()];
     let mut session = Session::begin(dir, &TOY, config(&data, "epochs = 1"), &data).unwrap();
     let stop = std::sync::atomic::AtomicBool::new(false);
-    let mut observer = common::StopAfter { steps: 1000, stop: &stop, events: Vec::new() };
-    session.run(&Pool::new(Some(1)).unwrap(), &mut observer, &stop).unwrap();
+    let mut observer = common::StopAfter {
+        steps: 1000,
+        stop: &stop,
+        events: Vec::new(),
+    };
+    session
+        .run(&Pool::new(Some(1)).unwrap(), &mut observer, &stop)
+        .unwrap();
     let names_only = names.iter().map(|path| path.file_name().unwrap().into());
-    Run { names: names_only.collect(), files: names.iter().map(|path| fs::read(path).unwrap()).collect() }
+    Run {
+        names: names_only.collect(),
+        files: names.iter().map(|path| fs::read(path).unwrap()).collect(),
+    }
 });
 
 /// Puts the run down with file `which` replaced and reads it in every way; tells what was wrong.
 fn read(which: usize, bytes: &[u8]) -> Result<(), String> {
     let root = tempfile::tempdir().unwrap();
     for (i, (name, file)) in RUN.names.iter().zip(&RUN.files).enumerate() {
-        fs::write(root.path().join(name), if i == which { bytes } else { file }).unwrap();
+        fs::write(
+            root.path().join(name),
+            if i == which { bytes } else { file },
+        )
+        .unwrap();
     }
     let data = data(0);
     let attempt = || {
@@ -47,7 +60,11 @@ fn read(which: usize, bytes: &[u8]) -> Result<(), String> {
         // Nothing was lost: the files are as they were put down.
         for (i, (name, file)) in RUN.names.iter().zip(&RUN.files).enumerate().take(3) {
             let now = fs::read(root.path().join(name)).unwrap();
-            assert!(now == if i == which { bytes } else { file }, "{} has changed", name.display());
+            assert!(
+                now == if i == which { bytes } else { file },
+                "{} has changed",
+                name.display()
+            );
         }
     }
     result

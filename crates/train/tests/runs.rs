@@ -13,7 +13,11 @@ use train::{Config, Error, Event, Outcome, Pool, RunDir, Session, Trained};
 /// Runs until the end or `steps` more steps.
 fn run(mut session: Session, threads: usize, steps: u64) -> Result<(Outcome, Vec<Event>), Error> {
     let stop = AtomicBool::new(steps == 0);
-    let mut observer = StopAfter { steps, stop: &stop, events: Vec::new() };
+    let mut observer = StopAfter {
+        steps,
+        stop: &stop,
+        events: Vec::new(),
+    };
     let pool = Pool::new(Some(threads))?;
     let outcome = session.run(&pool, &mut observer, &stop)?;
     Ok((outcome, observer.events))
@@ -94,7 +98,12 @@ fn a_run_can_be_made_longer_and_finished_ones_stay() {
     run(resume(&dir, &data).unwrap(), 1, 1000).unwrap();
     assert!(bytes(&dir) == before, "a finished run has changed");
     let place = RunDir::open(&dir).unwrap();
-    run(Session::resume(place, &TOY, long.clone(), &data).unwrap(), 1, 1000).unwrap();
+    run(
+        Session::resume(place, &TOY, long.clone(), &data).unwrap(),
+        1,
+        1000,
+    )
+    .unwrap();
     let other = root.path().join("other");
     run(begin(&other, &long, &data).unwrap(), 1, 1000).unwrap();
     assert!(bytes(&dir).0[..2] == bytes(&other).0[..2]);
@@ -107,10 +116,17 @@ fn metrics_are_means_over_images_and_the_best_parameters_are_kept() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("run");
     let (_, events) = run(begin(&dir, &config, &data).unwrap(), 2, 1000).unwrap();
-    let valid: Vec<f64> = events.iter().filter(|e| e.is_valid()).map(|e| e.nats.unwrap()).collect();
+    let valid: Vec<f64> = events
+        .iter()
+        .filter(|e| e.is_valid())
+        .map(|e| e.nats.unwrap())
+        .collect();
     let train: Vec<&Event> = events.iter().filter(|e| !e.is_valid()).collect();
     assert_eq!((valid.len(), train.len()), (4, 4));
-    assert_eq!(train.iter().map(|e| (e.step, e.epoch)).collect::<Vec<_>>(), [(4, 1), (8, 2), (12, 3), (16, 4)]);
+    assert_eq!(
+        train.iter().map(|e| (e.step, e.epoch)).collect::<Vec<_>>(),
+        [(4, 1), (8, 2), (12, 3), (16, 4)]
+    );
     for event in &train {
         assert_eq!(event.parts["pixels"], 12.0);
         let nats = event.nats.unwrap();
@@ -132,7 +148,10 @@ fn a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint() {
     let session = begin(&dir, &config, &data).unwrap();
     let before = fs::read(dir.join("checkpoint.safetensors")).unwrap();
     let error = run(session, 1, 1000).unwrap_err();
-    assert_eq!(error.to_string(), "step 1: expected a finite loss (loss), found inf");
+    assert_eq!(
+        error.to_string(),
+        "step 1: expected a finite loss (loss), found inf"
+    );
     assert!(fs::read(dir.join("checkpoint.safetensors")).unwrap() == before);
     resume(&dir, &data).unwrap();
 }
@@ -145,7 +164,10 @@ fn other_data_are_refused() {
     run(begin(&dir, &config(&first, ""), &first).unwrap(), 1, 2).unwrap();
     let other = data(1);
     let error = resume(&dir, &other).err().unwrap().to_string();
-    assert!(error.contains("expected the data the run began with"), "{error}");
+    assert!(
+        error.contains("expected the data the run began with"),
+        "{error}"
+    );
     resume(&dir, &first).unwrap();
 }
 
@@ -158,27 +180,56 @@ fn an_edited_configuration_is_refused() {
     let path = dir.join("config.toml");
     let text = fs::read_to_string(&path).unwrap();
     let cases = [
-        (text.replace("lr = 0.01", "lr = 0.02"), "expected that of config.toml"),
-        (text.replace("lr = 0.01", "lr = -1.0"), "lr: expected a number above 0, found -1"),
-        (text.replace("seed = 0", "seed = \"a\""), "invalid type: string"),
+        (
+            text.replace("lr = 0.01", "lr = 0.02"),
+            "expected that of config.toml",
+        ),
+        (
+            text.replace("lr = 0.01", "lr = -1.0"),
+            "lr: expected a number above 0, found -1",
+        ),
+        (
+            text.replace("seed = 0", "seed = \"a\""),
+            "invalid type: string",
+        ),
         (text.replace("seed = 0\n", ""), "missing field `seed`"),
-        (text.replace("seed = 0", "seed = 0\nsead = 1"), "unknown field `sead`"),
+        (
+            text.replace("seed = 0", "seed = 0\nsead = 1"),
+            "unknown field `sead`",
+        ),
         (text.replace("seed = 0", "seed = "), "line 7: "),
-        (text.replace("hidden = 5", "hidden = 100000"), "expected at most 1000, found 100000"),
-        (text.replace("hidden = 5", "hidden = 6"), "expected that of config.toml"),
-        (text.replace("epochs = 2", "epochs = 2\nsteps = 2"), "expected one of epochs, steps, time"),
+        (
+            text.replace("hidden = 5", "hidden = 100000"),
+            "expected at most 1000, found 100000",
+        ),
+        (
+            text.replace("hidden = 5", "hidden = 6"),
+            "expected that of config.toml",
+        ),
+        (
+            text.replace("epochs = 2", "epochs = 2\nsteps = 2"),
+            "expected one of epochs, steps, time",
+        ),
         (text.replace("epochs = 2", "epochs = 0"), "found 0"),
         (String::new(), "missing field"),
     ];
     for (edited, expected) in cases {
         assert_ne!(edited, text);
         fs::write(&path, &edited).unwrap();
-        let error = resume(&dir, &data).err().unwrap_or_else(|| panic!("accepted: {edited}"));
+        let error = resume(&dir, &data)
+            .err()
+            .unwrap_or_else(|| panic!("accepted: {edited}"));
         let error = error.to_string();
         assert!(error.contains(expected) && !error.contains('\n'), "{error}");
     }
     fs::write(&path, [0xff, 0xfe]).unwrap();
-    assert!(resume(&dir, &data).err().unwrap().to_string().contains("UTF-8"));
+    assert!(
+        resume(&dir, &data)
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("UTF-8")
+    );
     fs::write(&path, &text).unwrap();
     resume(&dir, &data).unwrap();
 }
@@ -194,7 +245,10 @@ fn a_checkpoint_that_cannot_be_written_leaves_the_old_one() {
     fs::create_dir(&best).unwrap();
     let before = fs::read(dir.join("checkpoint.safetensors")).unwrap();
     let error = run(session, 1, 1000).unwrap_err().to_string();
-    assert!(error.contains("best.safetensors: cannot replace"), "{error}");
+    assert!(
+        error.contains("best.safetensors: cannot replace"),
+        "{error}"
+    );
     assert!(fs::read(dir.join("checkpoint.safetensors")).unwrap() == before);
     fs::remove_dir(&best).unwrap();
     run(resume(&dir, &data).unwrap(), 1, 1000).unwrap();

@@ -1,6 +1,6 @@
 //! `genzoo bench`: whole training steps on synthetic images.
 
-use crate::output::{print, print_json, thousands};
+use crate::output::{counted, print, print_json, thousands};
 use crate::{failure, registry};
 use grad::Tensor;
 use nn::hyper::Hypers;
@@ -33,7 +33,10 @@ pub(crate) struct Args {
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|x: &f64| *x > 0.0 && *x <= 86400.0);
+    let number = text
+        .parse()
+        .ok()
+        .filter(|x: &f64| *x > 0.0 && *x <= 86400.0);
     number.ok_or_else(|| "expected seconds above 0, at most 86400".into())
 }
 
@@ -50,7 +53,13 @@ struct Report<'a> {
 }
 
 /// Images as those of binary MNIST: 28x28, a fifth of the pixels white, ten classes.
-const SPEC: ImageSpec = ImageSpec { height: 28, width: 28, channels: 1, levels: 2, classes: Some(10) };
+const SPEC: ImageSpec = ImageSpec {
+    height: 28,
+    width: 28,
+    channels: 1,
+    levels: 2,
+    classes: Some(10),
+};
 const WHITE: f64 = 0.2;
 /// Steps before measuring: memory is allocated, clocks settle.
 const WARM_UP: usize = 3;
@@ -112,16 +121,18 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         let gflops = operations as f64 / median / 1e9;
         print(format!(
-            "{}: {size} images a step, {threads} threads, {}, median of {} steps\n\
+            "{}: {size} images a step, {}, {}, median of {} steps\n\
              {} images/s, {:.3} ms a step\n\
-             {gflops:.1} GFLOP/s in matrix products and convolutions, {:.0}% of the {peak:.0} that {threads} threads can do\n\
+             {gflops:.1} GFLOP/s in matrix products and convolutions, {:.0}% of the {peak:.0} that {} can do\n\
              peak memory {}",
             entry.name,
+            counted(threads, "thread"),
             kernels::Isa::current(),
             times.len(),
             thousands(rate as u64),
             1e3 * median,
             100.0 * gflops / peak,
+            counted(threads, "thread"),
             rss.map_or("unknown on this system".into(), |mb| format!("{mb:.0} MB")),
         ))?;
     }
@@ -137,7 +148,9 @@ impl Input {
     fn new(count: usize) -> Input {
         let mut stream = random::stream(&[random::word("bench")]);
         let pixel = |_| f32::from(u8::from(random::uniform(&mut stream) < WHITE));
-        Input { pixels: (0..count * SPEC.dims()).map(pixel).collect() }
+        Input {
+            pixels: (0..count * SPEC.dims()).map(pixel).collect(),
+        }
     }
 
     fn batch(&self, range: std::ops::Range<usize>) -> Batch {
@@ -154,7 +167,9 @@ impl Input {
 /// The most memory this process has held so far, in megabytes, where the system tells.
 fn peak_rss_mb() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024.0 / 1e6)
 }

@@ -53,23 +53,39 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Images of train, valid and test.
 fn counts(data: &Dataset) -> String {
-    Split::ALL.map(|split| thousands(data.split(split).len() as u64)).join(" / ")
+    Split::ALL
+        .map(|split| thousands(data.split(split).len() as u64))
+        .join(" / ")
 }
 
 fn list() -> anyhow::Result<String> {
     let cache = Cache::from_environment()?;
-    let mut rows = vec![["NAME", "TRAIN / VALID / TEST", "SHAPE", "FROM"].map(String::from).to_vec()];
+    let mut rows = vec![
+        ["NAME", "TRAIN / VALID / TEST", "SHAPE", "FROM"]
+            .map(String::from)
+            .to_vec(),
+    ];
     let datasets = cache.datasets()?;
     if !datasets.iter().any(|data| data.name() == Source::GLYPHS) {
-        rows.push([Source::GLYPHS, "made on first use", "28x28x1", "built in"].map(String::from).to_vec());
+        rows.push(
+            [Source::GLYPHS, "made on first use", "28x28x1", "built in"]
+                .map(String::from)
+                .to_vec(),
+        );
     }
     for data in &datasets {
-        let from = if data.name() == Source::GLYPHS { "built in" } else { data.source() };
+        let from = if data.name() == Source::GLYPHS {
+            "built in"
+        } else {
+            data.source()
+        };
         let (name, shape) = (data.name().to_string(), data.shape().to_string());
         rows.push(vec![name, counts(data), shape, from.into()]);
     }
-    let formats: Vec<_> =
-        FORMATS.iter().map(|format| vec![format!("  {}", format.name), format.about.into()]).collect();
+    let formats: Vec<_> = FORMATS
+        .iter()
+        .map(|format| vec![format!("  {}", format.name), format.about.into()])
+        .collect();
     Ok(format!(
         "{}\n\nFormats that `genzoo data import DIR` and `--data DIR` know, by content, gzip or not:\n{}\n\n\
          Imported data sets are in {} (GENZOO_CACHE puts them elsewhere).",
@@ -87,9 +103,15 @@ fn inspect(data: &Dataset) -> anyhow::Result<String> {
     let mut rows = vec![
         vec!["name".into(), data.name().into()],
         vec!["from".into(), data.source().into()],
-        vec!["shape".into(), format!("{} (height x width x channels)", data.shape())],
+        vec![
+            "shape".into(),
+            format!("{} (height x width x channels)", data.shape()),
+        ],
         vec!["levels".into(), data.levels().to_string()],
-        vec!["checksum".into(), format!("{:016x}, as at import", data.fingerprint())],
+        vec![
+            "checksum".into(),
+            format!("{:016x}, as at import", data.fingerprint()),
+        ],
     ];
     for split in Split::ALL {
         let view = data.split(split);

@@ -50,7 +50,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let trained = Trained::read(&dir, entry, &config)?;
     let Some(likelihood) = trained.model.likelihood() else {
         let message = format!("{} does not tell how likely an image is", entry.name);
-        return Err(failure::failed(message, format!("it can do this: {}", entry.abilities)));
+        return Err(failure::failed(
+            message,
+            format!("it can do this: {}", entry.abilities),
+        ));
     };
     let bound = likelihood.is_bound();
     let (_, data) = data_source::open(args.data.as_ref().unwrap_or(&config.data))?;

@@ -13,7 +13,13 @@ pub(crate) struct Args {
 }
 
 /// What parameters are counted for: binary MNIST.
-const MNIST: ImageSpec = ImageSpec { height: 28, width: 28, channels: 1, levels: 2, classes: Some(10) };
+const MNIST: ImageSpec = ImageSpec {
+    height: 28,
+    width: 28,
+    channels: 1,
+    levels: 2,
+    classes: Some(10),
+};
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.model {
@@ -30,10 +36,19 @@ fn parameters(entry: &Entry) -> anyhow::Result<String> {
 }
 
 fn list() -> anyhow::Result<String> {
-    let mut rows = vec![["MODEL", "PARAMETERS", "PAPER", "WHAT IT CAN DO"].map(String::from).to_vec()];
+    let mut rows = vec![
+        ["MODEL", "PARAMETERS", "PAPER", "WHAT IT CAN DO"]
+            .map(String::from)
+            .to_vec(),
+    ];
     for entry in registry::models() {
         let (paper, abilities) = (entry.paper.into(), entry.abilities.into());
-        rows.push(vec![entry.name.into(), parameters(entry)?, paper, abilities]);
+        rows.push(vec![
+            entry.name.into(),
+            parameters(entry)?,
+            paper,
+            abilities,
+        ]);
     }
     let note = "Parameters at the default hyper-parameters on 28x28 binary images.\n\
         `genzoo models MODEL` describes one.";
@@ -47,12 +62,31 @@ fn describe(entry: &Entry) -> anyhow::Result<String> {
     };
     let facts = rows(&[
         ("paper", entry.paper.into()),
-        ("parameters", format!("{} at these defaults on 28x28 binary images", parameters(entry)?)),
+        (
+            "parameters",
+            format!(
+                "{} at these defaults on 28x28 binary images",
+                parameters(entry)?
+            ),
+        ),
         ("can do", entry.abilities.into()),
-        ("pixels", if entry.binary { "binary only" } else { "binary or grey" }.into()),
+        (
+            "pixels",
+            if entry.binary {
+                "binary only"
+            } else {
+                "binary or grey"
+            }
+            .into(),
+        ),
     ]);
     let hypers: Vec<Vec<String>> = (entry.hypers.iter())
-        .map(|hyper| vec![format!("  {}={}", hyper.name, hyper.default), hyper.meaning.into()])
+        .map(|hyper| {
+            vec![
+                format!("  {}={}", hyper.name, hyper.default),
+                hyper.meaning.into(),
+            ]
+        })
         .collect();
     let recipe = rows(&recipe(&(entry.recipe)()));
     Ok(format!(
@@ -65,8 +99,16 @@ fn describe(entry: &Entry) -> anyhow::Result<String> {
 
 fn recipe(recipe: &Recipe) -> Vec<(&'static str, String)> {
     let optimiser = |phase: &nn::model::Phase| {
-        let phase_name = if recipe.phases.len() > 1 { format!("{}: ", phase.name) } else { String::new() };
-        format!("{phase_name}{}, learning rate {}", phase.optimiser.name(), phase.optimiser.lr())
+        let phase_name = if recipe.phases.len() > 1 {
+            format!("{}: ", phase.name)
+        } else {
+            String::new()
+        };
+        format!(
+            "{phase_name}{}, learning rate {}",
+            phase.optimiser.name(),
+            phase.optimiser.lr()
+        )
     };
     let optimisers: Vec<_> = recipe.phases.iter().map(optimiser).collect();
     let mut rows = vec![
@@ -75,7 +117,15 @@ fn recipe(recipe: &Recipe) -> Vec<(&'static str, String)> {
         ("batch size", recipe.batch_size.to_string()),
         ("epochs", recipe.epochs.to_string()),
     ];
-    rows.extend(recipe.clip_norm.map(|norm| ("gradient norm", format!("at most {norm}"))));
-    rows.extend(recipe.ema.map(|decay| ("average", format!("exponential, decay {decay}"))));
+    rows.extend(
+        recipe
+            .clip_norm
+            .map(|norm| ("gradient norm", format!("at most {norm}"))),
+    );
+    rows.extend(
+        recipe
+            .ema
+            .map(|decay| ("average", format!("exponential, decay {decay}"))),
+    );
     rows
 }

@@ -33,17 +33,28 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let trained = Trained::read(&dir, entry, &config)?;
     if trained.model.sampler().is_none() {
         let message = format!("{} does not make new images", entry.name);
-        return Err(failure::failed(message, format!("it can do this: {}", entry.abilities)));
+        return Err(failure::failed(
+            message,
+            format!("it can do this: {}", entry.abilities),
+        ));
     }
     let pool = Pool::new(args.threads.map(|n| n as usize))?;
     let count = args.count as usize;
-    let request = SampleRequest { count, seed: args.seed, class: None };
+    let request = SampleRequest {
+        count,
+        seed: args.seed,
+        class: None,
+    };
     let images = pool.run(|| {
         let sampler = trained.model.sampler()?;
         Some(sampler.sample(&trained.params.constants(), &request))
     });
     let images = images.expect("looked at above");
     Picture::grid(&images, square(count)).save(&args.out)?;
-    print(format!("{count} images of {} in {}", entry.name, args.out.display()))?;
+    print(format!(
+        "{count} images of {} in {}",
+        entry.name,
+        args.out.display()
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

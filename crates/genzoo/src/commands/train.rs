@@ -1,24 +1,18 @@
 //! `genzoo train`: a new run, or more of an old one.
 
-use crate::output::print;
-use crate::picture::{Picture, square};
+use crate::output::{counted, print, thousands};
 use crate::progress::{Display, duration};
-use crate::{data_source, failure, interrupt, registry};
+use crate::{data_source, failure, gallery, interrupt, registry};
 use anyhow::Context;
 use clap::builder::RangedU64ValueParser;
 use dataset::{Binarize, Dataset, Source, Split};
-use grad::Tensor;
 use nn::hyper::Hypers;
-use nn::model::{Entry, SampleRequest};
+use nn::model::Entry;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 use toml::{Table, Value};
-use train::{Config, Images, Outcome, Pool, RunDir, Session, Trained};
-
-/// Images on `samples.png`, and on `reconstructions.png` beside their originals.
-const SAMPLES: usize = 64;
-const RECONSTRUCTIONS: usize = 32;
+use train::{Config, Outcome, Pool, RunDir, Session};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -78,7 +72,10 @@ fn time(text: &str) -> Result<String, String> {
 }
 
 fn positive(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|x: &f64| x.is_finite() && *x > 0.0);
+    let number = text
+        .parse()
+        .ok()
+        .filter(|x: &f64| x.is_finite() && *x > 0.0);
     number.ok_or_else(|| "expected a number above 0".into())
 }
 
@@ -90,8 +87,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             let config = train::read_config(&dir)?;
             let entry = registry::find(&config.model)?;
             if let Some(model) = args.model.as_ref().filter(|model| **model != config.model) {
-                let message = format!("{}: a run of {}, not of {model}", dir.path().display(), config.model);
-                return Err(failure::usage(message, "leave the model out, or begin a new run"));
+                let message = format!(
+                    "{}: a run of {}, not of {model}",
+                    dir.path().display(),
+                    config.model
+                );
+                return Err(failure::usage(
+                    message,
+                    "leave the model out, or begin a new run",
+                ));
             }
             let (_, data) = data_source::open(args.data.as_ref().unwrap_or(&config.data))?;
             let config = config.with(args.limit(), "the command line")?;
@@ -120,21 +124,32 @@ impl Args {
         let count = |n: u64| Value::Integer(n as i64);
         table.extend(self.epochs.map(|n| ("epochs".into(), count(n))));
         table.extend(self.steps.map(|n| ("steps".into(), count(n))));
-        table.extend(self.time.clone().map(|time| ("time".into(), Value::String(time))));
+        table.extend(
+            self.time
+                .clone()
+                .map(|time| ("time".into(), Value::String(time))),
+        );
         table
     }
 
     /// All flags as a layer of the configuration.
     fn layer(&self) -> Table {
         let mut table = self.limit();
-        table.extend(self.data.clone().map(|data| ("data".into(), Value::String(data))));
+        table.extend(
+            self.data
+                .clone()
+                .map(|data| ("data".into(), Value::String(data))),
+        );
         let binarize = self.binarize.map(|mode| Value::String(mode.to_string()));
         table.extend(binarize.map(|mode| ("binarize".into(), mode)));
         let batch_size = self.batch_size.map(|n| Value::Integer(n as i64));
         table.extend(batch_size.map(|n| ("batch_size".into(), n)));
         table.extend(self.seed.map(|seed| ("seed".into(), Value::Integer(seed))));
         table.extend(self.lr.map(|lr| ("lr".into(), Value::Float(lr))));
-        let set = self.set.iter().map(|(key, value)| (key.clone(), Value::String(value.clone())));
+        let set = self
+            .set
+            .iter()
+            .map(|(key, value)| (key.clone(), Value::String(value.clone())));
         table.insert("hypers".into(), Value::Table(set.collect()));
         table
     }
@@ -146,7 +161,8 @@ fn resolve(args: &Args) -> anyhow::Result<(&'static Entry, Config, Dataset)> {
     let file = match &args.config {
         None => Table::new(),
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
             train::parse(&text, &path.display().to_string())?
         }
     };
@@ -172,7 +188,13 @@ fn resolve(args: &Args) -> anyhow::Result<(&'static Entry, Config, Dataset)> {
 
 /// Only characters that are safe in a file's name.
 fn file_name(name: &str) -> String {
-    let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    let safe = |c: char| {
+        if c.is_ascii_alphanumeric() || "._-".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
     name.chars().take(64).map(safe).collect()
 }
 
@@ -192,17 +214,29 @@ fn go(
     display.finish();
     match outcome? {
         Outcome::Stopped => {
-            eprintln!("stopped at step {}; everything is in {place}", session.engine().steps());
-            eprintln!("resume with: {} train --resume {}", program(), quoted(&place));
+            eprintln!(
+                "stopped at step {}; everything is in {place}",
+                session.engine().steps()
+            );
+            eprintln!(
+                "resume with: {} train --resume {}",
+                program(),
+                quoted(&place)
+            );
             Ok(ExitCode::from(interrupt::CODE))
         }
         Outcome::Finished => {
             let steps = session.engine().steps();
-            let mut text = format!("run      {place} ({steps} steps, {})", duration(begun.elapsed().as_secs_f64()));
+            let mut text = format!(
+                "run      {place} ({steps} steps, {})",
+                duration(begun.elapsed().as_secs_f64())
+            );
             if let Some(nats) = session.best() {
-                text += &format!("\nvalid    {nats:.2} nats an image at best");
+                text += &format!(
+                    "\nvalid    {nats:.2} nats an image; these parameters are kept as the best"
+                );
             }
-            text += &pool.run(|| pictures(&session, entry, data))?;
+            text += &pool.run(|| gallery::draw(&session, entry, data))?;
             print(text)?;
             Ok(ExitCode::SUCCESS)
         }
@@ -212,14 +246,14 @@ fn go(
 fn headline(session: &Session, entry: &Entry, data: &Dataset, pool: &Pool) -> String {
     let config = session.config();
     let mut text = format!(
-        "{}: {} parameters on {} ({} images, binarize {}), {} a step, {} threads, {}",
+        "{}: {} parameters on {} ({} images, binarize {}), {} a step, {}, {}",
         entry.name,
-        crate::output::thousands(session.engine().params().count() as u64),
+        thousands(session.engine().params().count() as u64),
         data.name(),
-        crate::output::thousands(data.split(Split::Train).len() as u64),
+        thousands(data.split(Split::Train).len() as u64),
         config.binarize,
         config.batch_size,
-        pool.threads(),
+        counted(pool.threads(), "thread"),
         kernels::Isa::current(),
     );
     match session.engine().spread() {
@@ -230,46 +264,6 @@ fn headline(session: &Session, entry: &Entry, data: &Dataset, pool: &Pool) -> St
         text += &format!("; going on from step {}", session.engine().steps());
     }
     text
-}
-
-/// Draws samples and reconstructions with the run's best parameters; tells where they are.
-fn pictures(session: &Session, entry: &Entry, data: &Dataset) -> anyhow::Result<String> {
-    let (dir, config) = (session.dir(), session.config());
-    let trained = Trained::read(dir, entry, config)?;
-    let bound = trained.params.constants();
-    let mut text = String::new();
-    if let Some(sampler) = trained.model.sampler() {
-        let request = SampleRequest { count: SAMPLES, seed: config.seed, class: None };
-        let images = sampler.sample(&bound, &request);
-        Picture::grid(&images, square(SAMPLES)).save(&dir.samples())?;
-        text += &format!("\nsamples  {}", dir.samples().display());
-    }
-    let valid = Images::evaluation(data, Split::Valid, config.binarize);
-    let count = valid.len().min(RECONSTRUCTIONS);
-    if let Some(reconstructor) = trained.model.reconstructor().filter(|_| count > 0) {
-        let indices: Vec<u32> = (0..count as u32).collect();
-        let batch = valid.batch(&indices);
-        let images = reconstructor.reconstruct(&bound, &batch);
-        let path = dir.reconstructions();
-        Picture::grid(&below(&batch.images, &images, PER_ROW), PER_ROW).save(&path)?;
-        text += &format!("\nbeside   {} (originals, and below each what came back)", path.display());
-    }
-    Ok(text)
-}
-
-/// Images in a row of `reconstructions.png`.
-const PER_ROW: usize = 8;
-
-/// Rows of originals with the rows of their reconstructions below them.
-fn below(originals: &Tensor<f32>, others: &Tensor<f32>, per_row: usize) -> Tensor<f32> {
-    let mut shape = *originals.shape();
-    let image = originals.len() / shape[0];
-    let rows = |images: &Tensor<f32>| -> Vec<Vec<f32>> {
-        images.data().chunks(per_row * image).map(<[f32]>::to_vec).collect()
-    };
-    let all: Vec<f32> = rows(originals).into_iter().zip(rows(others)).flat_map(|(a, b)| [a, b].concat()).collect();
-    shape = shape.with(0, 2 * originals.shape()[0]);
-    Tensor::new(shape, &all)
 }
 
 /// This program, as it was called.

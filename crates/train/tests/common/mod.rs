@@ -15,15 +15,27 @@ use train::{Config, Event, Observer, Progress};
 
 /// A denoising autoencoder: noise, a hidden layer, Bernoulli pixels; and a running mean of the
 /// images that is not trained. It uses everything the engine offers.
-pub const TOY: Entry = Entry {
+pub(crate) const TOY: Entry = Entry {
     name: "toy",
     title: "a denoising autoencoder",
     paper: "none",
     abilities: "a loss that passes for a likelihood",
     hypers: &[
-        Hyper { name: "hidden", meaning: "units", default: Value::Count(5) },
-        Hyper { name: "lane", meaning: "images a lane, 1000 for none", default: Value::Count(3) },
-        Hyper { name: "explode", meaning: "scale of the loss", default: Value::Number(1.0) },
+        Hyper {
+            name: "hidden",
+            meaning: "units",
+            default: Value::Count(5),
+        },
+        Hyper {
+            name: "lane",
+            meaning: "images a lane, 1000 for none",
+            default: Value::Count(3),
+        },
+        Hyper {
+            name: "explode",
+            meaning: "scale of the loss",
+            default: Value::Number(1.0),
+        },
     ],
     recipe,
     binary: true,
@@ -32,7 +44,11 @@ pub const TOY: Entry = Entry {
 
 fn recipe() -> Recipe {
     Recipe {
-        phases: vec![Phase { name: "loss", prefix: "", optimiser: Optimiser::adam(0.01) }],
+        phases: vec![Phase {
+            name: "loss",
+            prefix: "",
+            optimiser: Optimiser::adam(0.01),
+        }],
         schedule: Schedule::Cosine,
         batch_size: 32,
         epochs: 2,
@@ -82,11 +98,18 @@ impl Model for Toy {
         let mean = data.iter().sum::<f32>() / data.len() as f32;
         p.update(self.mean, grad::Tensor::full([1], mean));
         let sum = self.nll(p, batch).sum() * self.explode;
-        Loss { parts: vec![("pixels", data.len() as f64)], sum }
+        Loss {
+            parts: vec![("pixels", data.len() as f64)],
+            sum,
+        }
     }
 
     fn spread(&self, _batch_size: usize) -> Spread {
-        if self.lane == 1000 { Spread::IntraOp } else { Spread::Lanes(self.lane) }
+        if self.lane == 1000 {
+            Spread::IntraOp
+        } else {
+            Spread::Lanes(self.lane)
+        }
     }
 
     fn likelihood(&self) -> Option<&dyn Likelihood> {
@@ -100,32 +123,46 @@ impl Likelihood for Toy {
     }
 
     fn nats(&self, p: &Bound<f32>, batch: &Batch, _samples: usize) -> Vec<f64> {
-        self.nll(p, batch).value().data().iter().map(|&x| f64::from(x)).collect()
+        self.nll(p, batch)
+            .value()
+            .data()
+            .iter()
+            .map(|&x| f64::from(x))
+            .collect()
     }
 }
 
 /// 100, 20 and 20 grey images of 4x3 pixels; `shift` makes others.
-pub fn data(shift: usize) -> Dataset {
+pub(crate) fn data(shift: usize) -> Dataset {
     let images = |count: usize, salt: usize| -> Vec<u8> {
-        (0..count * 12).map(|i| ((i * i / 7 + i * (salt + shift)) % 256) as u8).collect()
+        (0..count * 12)
+            .map(|i| ((i * i / 7 + i * (salt + shift)) % 256) as u8)
+            .collect()
     };
     let pixels = [images(100, 3), images(20, 5), images(20, 11)];
-    let splits = [0, 1, 2].map(|k| Examples { pixels: &pixels[k], labels: None });
-    let shape = ImageShape { height: 4, width: 3, channels: 1 };
+    let splits = [0, 1, 2].map(|k| Examples {
+        pixels: &pixels[k],
+        labels: None,
+    });
+    let shape = ImageShape {
+        height: 4,
+        width: 3,
+        channels: 1,
+    };
     Dataset::in_memory("toy-data", shape, 256, splits).unwrap()
 }
 
 /// The toy's configuration on [`data`] with these settings, as TOML.
-pub fn config(data: &Dataset, settings: &str) -> Config {
+pub(crate) fn config(data: &Dataset, settings: &str) -> Config {
     let settings: Table = settings.parse().unwrap();
     Config::resolve(&TOY, "toy-data", data, vec![(settings, "settings")]).unwrap()
 }
 
 /// Raises its flag after so many steps of this process.
-pub struct StopAfter<'a> {
-    pub steps: u64,
-    pub stop: &'a AtomicBool,
-    pub events: Vec<Event>,
+pub(crate) struct StopAfter<'a> {
+    pub(crate) steps: u64,
+    pub(crate) stop: &'a AtomicBool,
+    pub(crate) events: Vec<Event>,
 }
 
 impl Observer for StopAfter<'_> {

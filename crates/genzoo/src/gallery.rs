@@ -1,0 +1,66 @@
+//! The pictures that a finished run leaves in its directory.
+
+use crate::picture::{Picture, square};
+use dataset::{Dataset, Split};
+use grad::Tensor;
+use nn::model::{Entry, SampleRequest};
+use train::{Images, Session, Trained};
+
+/// Images on `samples.png`, and on `reconstructions.png` beside their originals.
+const SAMPLES: usize = 64;
+const RECONSTRUCTIONS: usize = 32;
+
+/// Draws samples and reconstructions with the run's best parameters; tells where they are.
+pub(crate) fn draw(session: &Session, entry: &Entry, data: &Dataset) -> anyhow::Result<String> {
+    let (dir, config) = (session.dir(), session.config());
+    let trained = Trained::read(dir, entry, config)?;
+    let bound = trained.params.constants();
+    let mut text = String::new();
+    if let Some(sampler) = trained.model.sampler() {
+        let request = SampleRequest {
+            count: SAMPLES,
+            seed: config.seed,
+            class: None,
+        };
+        let images = sampler.sample(&bound, &request);
+        Picture::grid(&images, square(SAMPLES)).save(&dir.samples())?;
+        text += &format!("\nsamples  {}", dir.samples().display());
+    }
+    let valid = Images::evaluation(data, Split::Valid, config.binarize);
+    let count = valid.len().min(RECONSTRUCTIONS);
+    if let Some(reconstructor) = trained.model.reconstructor().filter(|_| count > 0) {
+        let indices: Vec<u32> = (0..count as u32).collect();
+        let batch = valid.batch(&indices);
+        let images = reconstructor.reconstruct(&bound, &batch);
+        let path = dir.reconstructions();
+        Picture::grid(&below(&batch.images, &images, PER_ROW), PER_ROW).save(&path)?;
+        text += &format!(
+            "\nrebuilt  {} (validation images, and below each what came back)",
+            path.display()
+        );
+    }
+    Ok(text)
+}
+
+/// Images in a row of `reconstructions.png`.
+const PER_ROW: usize = 8;
+
+/// Rows of originals with the rows of their reconstructions below them.
+fn below(originals: &Tensor<f32>, others: &Tensor<f32>, per_row: usize) -> Tensor<f32> {
+    let mut shape = *originals.shape();
+    let image = originals.len() / shape[0];
+    let rows = |images: &Tensor<f32>| -> Vec<Vec<f32>> {
+        images
+            .data()
+            .chunks(per_row * image)
+            .map(<[f32]>::to_vec)
+            .collect()
+    };
+    let all: Vec<f32> = rows(originals)
+        .into_iter()
+        .zip(rows(others))
+        .flat_map(|(a, b)| [a, b].concat())
+        .collect();
+    shape = shape.with(0, 2 * originals.shape()[0]);
+    Tensor::new(shape, &all)
+}
