@@ -28,4 +28,11 @@ pub use pixels::Pixels;
 use nn::model::Entry;
 
 /// The models of this crate: one paper, one file, one name here.
-pub const MODELS: &[Entry] = &[fvsbn::ENTRY, nade::ENTRY, orderless::ENTRY, made::ENTRY, pixelcnn::ENTRY, gated_pixelcnn::ENTRY];
+pub const MODELS: &[Entry] = &[
+    fvsbn::ENTRY,
+    nade::ENTRY,
+    orderless::ENTRY,
+    made::ENTRY,
+    pixelcnn::ENTRY,
+    gated_pixelcnn::ENTRY,
+];
