@@ -31,7 +31,7 @@ pub struct Format {
     /// Whether a split may come in several files, which are joined in the order of their names.
     pub many: bool,
     /// Where there is no validation split of its own: one in so many training images, rounded
-    /// down, taken from the end.
+    /// up, taken from the end.
     pub valid_share: usize,
 }
 
