@@ -208,7 +208,7 @@ fn carve(splits: &mut [Pieces<'_>; 3], image: usize, share: usize) {
     if valid.count > 0 {
         return;
     }
-    valid.count = train.count.div_ceil(share);
+    valid.count = (train.count + share / 2) / share;
     train.count -= valid.count;
     valid.pixels = split_off(&mut train.pixels, train.count * image);
     valid.labels = split_off(&mut train.labels, train.count);

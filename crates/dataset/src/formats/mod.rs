@@ -31,7 +31,7 @@ pub struct Format {
     /// Whether a split may come in several files, which are joined in the order of their names.
     pub many: bool,
     /// Where there is no validation split of its own: one in so many training images, rounded
-    /// up, taken from the end.
+    /// to the nearest, taken from the end.
     pub valid_share: usize,
 }
 
