@@ -122,12 +122,7 @@ impl Step<'_> {
                 } else {
                     self.rows.start
                 };
-                let ahead = if self.layout.copy_a && q == 0 {
-                    // What the next block of k will copy.
-                    self.uncopied(&i, n, origin, origin, self.ks.end)
-                } else {
-                    a(&(next..next + i.len()))
-                };
+                let ahead = a(&(next..next + i.len()));
                 let b = if n == 0 {
                     self.first_panel(q, rooms.b)
                 } else {
@@ -174,18 +169,14 @@ impl Step<'_> {
                     let next = b.start.wrapping_add(self.ks.len() * nr);
                     (b, Panel { start: next, ..b })
                 };
-                // While the first panel passes over this block, what is read next from memory;
-                // with the second, what is read next from the copies.
-                let ahead = match q {
-                    0 if self.layout.copy_a => {
-                        Some(self.uncopied(&i, n % GROUP, origin, end, self.ks.start))
+                // The rows of the next block, while the first panel passes over this one.
+                let ahead = (q == 0).then(|| {
+                    if self.layout.copy_a && i.end < end {
+                        self.lhs(&(i.end..i.end + i.len()), origin, rooms.a)
+                    } else {
+                        self.a_at(i.end, self.ks.start)
                     }
-                    0 => Some(self.a_at(i.end, self.ks.start)),
-                    1 if self.layout.copy_a && i.end < end => {
-                        Some(self.lhs(&(i.end..i.end + i.len()), origin, rooms.a))
-                    }
-                    _ => None,
-                };
+                });
                 // SAFETY: the caller's promise about c; the operands are where they lie or were
                 // copied for these rows and this panel.
                 unsafe { self.tile(&i, q, a, b, ahead, b_next) }
@@ -241,18 +232,6 @@ impl Step<'_> {
                 pack::panel(x.kernels, x.a.t(), slab, rows, &mut room[at..], i.len());
             }
         }
-    }
-
-    /// What is to be copied from row `next` and column `k` on, cut into as many parts as there are
-    /// blocks: the part that is brought in during block `i`, the n-th from row `origin`.
-    fn uncopied(&self, i: &Range<usize>, n: usize, origin: usize, next: usize, k: usize) -> Lhs {
-        let row = if self.x.a.row_stride == 1 {
-            // A cache line of every column.
-            next + n * 16
-        } else {
-            next + i.start - origin
-        };
-        self.a_at(row, k)
     }
 
     /// Rows `i` of a: what [`Step::copy_a`] has made, or where they lie.
@@ -343,13 +322,11 @@ impl Step<'_> {
     ) {
         let (x, kernels) = (self.x, self.x.kernels);
         let cols = self.panel_cols(q);
-        let (ahead, ahead_step, ahead_jump) = match ahead {
-            None => (a.start, 0, 0),
-            Some(next) if next.row_stride == 1 => {
-                (next.start, next.col_stride, BLOCK * next.col_stride)
-            }
-            Some(next) => (next.start, next.row_stride, BLOCK * next.col_stride),
-        };
+        // Else what this tile itself reads BLOCK steps later.
+        let ahead = ahead.unwrap_or(Lhs {
+            start: a.start.wrapping_add(BLOCK * a.col_stride),
+            ..a
+        });
         let mut tile = Tile {
             k: self.ks.len(),
             a: a.start,
@@ -362,9 +339,13 @@ impl Step<'_> {
             c_row_stride: x.c_row_stride,
             last: cols.len() - (cols.len() - 1) / kernels.lanes * kernels.lanes,
             accumulate: self.accumulate,
-            ahead,
-            ahead_step,
-            ahead_jump,
+            ahead: ahead.start,
+            ahead_step: if ahead.row_stride == 1 {
+                ahead.col_stride
+            } else {
+                ahead.row_stride
+            },
+            ahead_jump: BLOCK * ahead.col_stride,
             b_next: b_next.start,
             b_next_stride: b_next.row_stride,
             bias: match x.epilogue.bias {

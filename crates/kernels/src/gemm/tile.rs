@@ -70,17 +70,23 @@ pub(super) type TileFn = unsafe fn(&Tile);
 /// ahead of use are brought in.
 pub(super) const BLOCK: usize = 16;
 
-/// Brings the cache line at `x` into L1, wherever it points.
-#[inline(always)]
-fn prefetch(x: *const f32) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch never faults.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(x.cast())
+/// Brings the cache line at `x` into a cache, wherever it points.
+macro_rules! prefetch {
+    ($name:ident, $hint:ident) => {
+        #[inline(always)]
+        fn $name(x: *const f32) {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a prefetch never faults.
+            unsafe {
+                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::$hint }>(x.cast())
+            };
+            #[cfg(not(target_arch = "x86_64"))]
+            let _ = x;
+        }
     };
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = x;
 }
+prefetch!(prefetch, _MM_HINT_T0);
+prefetch!(prefetch_l2, _MM_HINT_T1);
 
 /// Its argument, as a value the optimiser knows nothing about.
 macro_rules! opaque {
@@ -183,7 +189,7 @@ pub(super) unsafe fn tile<
                 b = b.wrapping_add(t.b_row_stride);
             };
         }
-        let mut ahead = t.ahead;
+        let (mut ahead, mut b_far) = (t.ahead, t.b_next);
         for block in (0..t.k / BLOCK).rev() {
             let mut line = ahead;
             let (mut b_ahead, b_stride) = if block > 0 {
@@ -198,8 +204,12 @@ pub(super) unsafe fn tile<
                     prefetch(b_ahead.wrapping_add(j * V::LANES));
                 }
                 if PACK {
-                    // Rows that begin inside a cache line end in one more.
+                    // From further away, and rows that begin inside a cache line end in one more.
                     prefetch(b_ahead.wrapping_add(NV * V::LANES - 1));
+                    for j in 0..=NV {
+                        prefetch_l2(b_far.wrapping_add(j * V::LANES));
+                    }
+                    b_far = b_far.wrapping_add(t.b_next_stride);
                 }
                 b_ahead = b_ahead.wrapping_add(b_stride);
                 step!();
