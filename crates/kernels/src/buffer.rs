@@ -13,7 +13,6 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::{LazyLock, Mutex};
@@ -77,32 +76,46 @@ impl Drop for Block {
     }
 }
 
-/// Rounds up to a size class: multiples of a quarter of the power of two below, at least 64.
+/// The size class of `bytes`: multiples of 64 up to 256, then four for each power of two.
+fn class_of(bytes: usize) -> usize {
+    if bytes <= 256 {
+        return bytes.div_ceil(ALIGN);
+    }
+    let exponent = (bytes - 1).ilog2() as usize;
+    let quarters = (bytes - 1) >> (exponent - 2);
+    4 * (exponent - 8) + quarters + 1
+}
+
+/// Rounds up to the largest size of its class.
 fn class_bytes(bytes: usize) -> usize {
     if bytes <= 256 {
         return bytes.next_multiple_of(ALIGN);
     }
-    let quarter = (1usize << (usize::BITS - 1 - (bytes - 1).leading_zeros())) / 4;
+    let quarter = 1 << ((bytes - 1).ilog2() - 2);
     bytes.next_multiple_of(quarter)
 }
 
 /// Blocks by class, and how many bytes lie here in all.
 #[derive(Default)]
 struct Shelf {
-    blocks: HashMap<usize, Vec<Block>>,
+    classes: Vec<Vec<Block>>,
     bytes: usize,
 }
 
 impl Shelf {
-    fn take(&mut self, class: usize) -> Option<Block> {
-        let block = self.blocks.get_mut(&class)?.pop()?;
-        self.bytes -= class;
+    fn take(&mut self, bytes: usize) -> Option<Block> {
+        let block = self.classes.get_mut(class_of(bytes))?.pop()?;
+        self.bytes -= block.bytes;
         Some(block)
     }
 
     fn put(&mut self, block: Block) {
+        let class = class_of(block.bytes);
+        if class >= self.classes.len() {
+            self.classes.resize_with(class + 1, Vec::new);
+        }
         self.bytes += block.bytes;
-        self.blocks.entry(block.bytes).or_default().push(block);
+        self.classes[class].push(block);
     }
 }
 
@@ -214,6 +227,13 @@ mod tests {
         for bytes in 1..100_000 {
             let class = class_bytes(bytes);
             assert!(class >= bytes && class.is_multiple_of(ALIGN));
+            // Sizes share a class if and only if they are rounded to the same size.
+            let next = class_bytes(bytes + 1) == class;
+            assert_eq!(
+                class_of(bytes + 1),
+                class_of(bytes) + usize::from(!next),
+                "{bytes}"
+            );
             assert!(
                 bytes < 256 || class <= bytes + bytes / 4,
                 "{bytes} -> {class}"
