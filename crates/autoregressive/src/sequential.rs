@@ -83,7 +83,12 @@ pub struct Given<'a> {
 /// If what is given does not fit the images.
 #[track_caller]
 pub fn draw(model: &dyn Conditionals, what: &Draw) -> Tensor<f32> {
-    let ImageSpec { height, width, channels, .. } = model.spec();
+    let ImageSpec {
+        height,
+        width,
+        channels,
+        ..
+    } = model.spec();
     let dims = model.spec().dims();
     if let Some(given) = &what.given {
         let count = given.images.shape()[0];

@@ -27,7 +27,9 @@ pub fn count<R>(f: impl FnOnce() -> R) -> (R, u64) {
             COUNTING.store(false, Relaxed);
         }
     }
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _turn = ONE_AT_A_TIME
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     COUNT.store(0, Relaxed);
     COUNTING.store(true, Relaxed);
     let stop = Stop;

@@ -74,7 +74,13 @@ pub fn scalar_binary<T: Element>(f: Binary, a: T, b: &[T], y: &mut [T]) {
 /// If a length does not fit.
 #[track_caller]
 #[inline]
-pub fn binary_broadcast<T: Element>(f: Binary, a: Operand<T>, b: Operand<T>, cols: usize, y: &mut [T]) {
+pub fn binary_broadcast<T: Element>(
+    f: Binary,
+    a: Operand<T>,
+    b: Operand<T>,
+    cols: usize,
+    y: &mut [T],
+) {
     T::binary_broadcast(f, a, b, cols, y)
 }
 
