@@ -188,7 +188,7 @@ impl Staircase {
     #[track_caller]
     fn check(&self, op: &str, x: usize, w: usize, y: usize) -> usize {
         let (k, n) = (self.rows, self.columns());
-        let m = if k > 0 { x / k } else { y / n.max(1) };
+        let m = x.checked_div(k).unwrap_or(y / n.max(1));
         assert!(
             x == m * k && w == k * n && y == m * n,
             "staircase {op}: found {x}, {w} and {y} elements for a matrix [{k}, {n}]"
