@@ -36,17 +36,19 @@ pub(crate) const ENTRY: Entry = Entry {
     build,
 };
 
-/// Adam at 1e-3, batches of 512, 50 epochs.
+/// Adam at 5e-3 along a cosine, batches of 128, 30 epochs. Everything begins at 0, and where a
+/// pixel is never white its logit has far to go: the smaller steps of 1e-3 and batches of 512 are
+/// not there after 50 epochs.
 fn recipe() -> Recipe {
     Recipe {
         phases: vec![Phase {
             name: "nll",
             prefix: "",
-            optimiser: Optimiser::adam(1e-3),
+            optimiser: Optimiser::adam(5e-3),
         }],
-        schedule: Schedule::Constant,
-        batch_size: 512,
-        epochs: 50,
+        schedule: Schedule::Cosine,
+        batch_size: 128,
+        epochs: 30,
         clip_norm: None,
         ema: None,
     }
