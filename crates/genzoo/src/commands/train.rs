@@ -210,6 +210,9 @@ fn go(
     eprintln!("{}", headline(&session, entry, data, pool));
     let stop = interrupt::flag()?;
     let mut display = Display::new(session.done());
+    if session.done() >= 1.0 {
+        eprintln!("this run is at its end; --epochs, --steps or --time make it longer");
+    }
     let outcome = session.run(pool, &mut display, stop);
     display.finish();
     match outcome? {

@@ -1,5 +1,8 @@
 //! A toy model and toy data, small enough to train in a blink.
 
+// Every file of tests uses a part of this.
+#![allow(dead_code)]
+
 use dataset::{Dataset, Examples, ImageShape};
 use grad::Var;
 use nn::hyper::{Hyper, HyperError, Hypers, Value};
