@@ -151,7 +151,7 @@ fn nade_gradients_agree_with_finite_differences() {
         ];
         for (name, pick, found) in picks {
             for (i, found) in found.iter().enumerate() {
-                let mut at = |delta: f64| {
+                let at = |delta: f64| {
                     let mut moved = Weights::new(dims, hidden, activation);
                     pick(&mut moved)[i] += delta;
                     loss(&moved)

@@ -3,7 +3,7 @@
 
 use kernels::elementwise::{self, Operand};
 use kernels::simd::Isa;
-use kernels::{Binary, Element, Unary, optim, parallel};
+use kernels::{Binary, Compiled, Unary, optim, parallel};
 use proptest::prelude::*;
 
 /// Lengths around every vector width.
