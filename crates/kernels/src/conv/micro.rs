@@ -278,6 +278,7 @@ macro_rules! unroll {
     };
     (@ $I:ident $n:ident $body:block $($i:literal)*) => {
         {$(if const { $i < $n } {
+            #[allow(dead_code)] // some bodies repeat without counting
             const $I: usize = $i;
             $body
         })*}
