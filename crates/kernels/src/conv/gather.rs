@@ -17,7 +17,7 @@
 //! 3. A job is any range of rows: no sum crosses jobs, so results do not depend on their number.
 
 use super::Conv2d;
-use super::image::Image;
+use super::image::Images;
 use super::micro::{self, Ahead, Limits, Panel, cut};
 use super::plan::{Phase, Plan, Run};
 use super::scatter;
@@ -128,7 +128,7 @@ pub(super) fn gather<T: Element>(
     let jobs = jobs.min(units);
     let shared = Shared(result.as_mut_ptr());
     each(jobs, |job| {
-        let mut image = Image::new(plan);
+        let mut image = Images::new(plan, 1);
         for unit in units * job / jobs..units * (job + 1) / jobs {
             let (n, strip) = (unit / strips, unit % strips);
             let len: usize = plan.source.iter().product();
@@ -161,7 +161,7 @@ struct Unit<'a, T: Element> {
 
 impl<T: Element> Unit<'_, T> {
     /// Rows [first, end) of a phase.
-    fn phase(&self, phase: &Phase, [first, end]: [usize; 2], image: &mut Image<'_, T>) {
+    fn phase(&self, phase: &Phase, [first, end]: [usize; 2], image: &mut Images<'_, T>) {
         let (plan, limits) = (self.plan, Limits::of::<T>(self.isa));
         let channels = plan.source[2];
         let runs = plan.runs(phase);

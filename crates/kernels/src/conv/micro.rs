@@ -84,6 +84,9 @@ pub(super) struct Outer<T> {
     pub(super) gy: *const T,
     pub(super) gy_step: usize,
     pub(super) gy_row_step: usize,
+    pub(super) x_image_step: usize,
+    pub(super) gy_image_step: usize,
+    pub(super) images: usize,
     pub(super) rows: usize,
     pub(super) cols: usize,
     pub(super) gw: *mut T,
@@ -451,9 +454,10 @@ impl<T: Element, const MR: usize, const NV: usize, const RAGGED: bool> Kernel<T>
                 unroll!(vector J < NV: { prefetch(gw.wrapping_add(J * V::LANES)); });
                 gw = gw.wrapping_add(t.gw_step);
             });
-            for i in 0..t.rows {
-                let mut x = t.x.add(i * t.x_row_step);
-                let mut gy = t.gy.add(i * t.gy_row_step);
+            for i in 0..t.images * t.rows {
+                let (n, i) = (i / t.rows, i % t.rows);
+                let mut x = t.x.add(n * t.x_image_step + i * t.x_row_step);
+                let mut gy = t.gy.add(n * t.gy_image_step + i * t.gy_row_step);
                 for _ in 0..t.cols {
                     ahead.next();
                     let mut row = [V::zero(); NV];

@@ -53,7 +53,7 @@ pub(super) fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: &[T], gx: &mut
     let plan = Plan::forward(g);
     let (ci, co) = (g.in_channels, g.out_channels);
     let rows = g.taps.count() * ci;
-    if rows == 0 || g.batch == 0 || plan.result.contains(&0) {
+    if rows == 0 || gx.is_empty() || plan.result.contains(&0) {
         gx.fill(T::ZERO);
         return;
     }

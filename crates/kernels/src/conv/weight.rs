@@ -1,149 +1,199 @@
 //! Weight gradient: for every tap, gw\[tap\] += (x shifted by the tap)^T gy.
 //!
 //! ```text
-//! for chunks of images:                           // jobs side by side, a partial sum each
-//!     for image, block of rows:
-//!         copy x rows between zero margins        // only where taps fall beside the image
-//!         for run, tile of its (tap, channel) pairs, panel of output channels:
+//! for chunks of images, strips of output channels:    // jobs side by side, a sum each
+//!     for groups of images, blocks of rows:
+//!         copy x rows between zero margins            // only where taps fall beside the image
+//!         for run, panel of output channels, tile of the run's (tap, channel) pairs:
 //!             microkernel over the pixels of the block whose tap row exists
-//! gw = partial sums in the order of the chunks
+//! gw = sums of the chunks in their order
 //! ```
 //!
 //! 1. The sums stay in registers over all pixels of a block: gw is read and written once a block.
+//!    A block is rows of one image that fit the first-level cache about twice, or where images
+//!    are small as many of them as make that exchange rare.
 //! 2. How images are cut into chunks depends on the shape alone, so the sums do not depend on
-//!    the number of threads.
+//!    the number of threads. A chunk has so many pixels that adding its sum is a small part.
 
 use super::Conv2d;
 use super::gather::{Shared, each};
-use super::image::Image;
-use super::micro::{self, Ahead, Limits, cut};
-use super::plan::Plan;
+use super::image::Images;
+use super::micro::{self, Ahead, Limits, Panel, cut};
+use super::plan::{Plan, Run};
 use crate::buffer::Buffer;
 use crate::element::Element;
+use crate::parallel;
 use crate::simd::Isa;
 
 /// Multiplications of one chunk, at least.
 const CHUNK: usize = 1 << 22;
+/// Pixels of one chunk, at least.
+const CHUNK_PIXELS: usize = 2048;
 /// Chunks, at most.
 const CHUNKS: usize = 16;
 /// Bytes of x and gy of one block of rows.
 const BLOCK: usize = 64 << 10;
+/// Pixels of one group of images, at least: with sums that leave the second-level cache more.
+const GROUP_PIXELS: [usize; 2] = [128, 256];
+const LARGE: usize = 512 << 10;
 
 /// The gradient by w.
 pub(super) fn weight_gradient<T: Element>(g: &Conv2d, x: &[T], gy: &[T], gw: &mut [T]) {
     let isa = Isa::current();
     let plan = Plan::forward(g);
-    let work = plan.len() * plan.result.iter().product::<usize>();
-    let images = (CHUNK / work.max(1)).max(g.batch.div_ceil(CHUNKS)).max(1);
-    let chunks = g.batch.div_ceil(images);
     gw.fill(T::ZERO);
-    if work == 0 {
+    let pixels = plan.result[0] * plan.result[1];
+    let work = plan.len() * pixels * g.out_channels;
+    if work == 0 || g.batch == 0 {
         return;
     }
-    let chunk = |chunk: usize, gw: *mut T| {
-        let images = [chunk * images, ((chunk + 1) * images).min(g.batch)];
-        sum_images(&plan, isa, images, x, gy, gw);
-    };
-    if chunks <= 1 {
-        (0..chunks).for_each(|c| chunk(c, gw.as_mut_ptr()));
-        return;
-    }
-    let mut partial = Buffer::<T>::recycled(chunks * gw.len());
+    let images = (CHUNK / work)
+        .max(CHUNK_PIXELS / pixels)
+        .max(g.batch.div_ceil(CHUNKS))
+        .max(1);
+    let chunks = g.batch.div_ceil(images);
     let len = gw.len();
-    let shared = Shared(partial.as_mut_ptr());
-    each(chunks, |c| {
-        // SAFETY: each chunk has a part of its own.
-        let gw = unsafe { std::slice::from_raw_parts_mut(shared.get().add(c * len), len) };
-        gw.fill(T::ZERO);
-        chunk(c, gw.as_mut_ptr());
+    let mut others = Buffer::<T>::filled((chunks - 1) * len, T::ZERO);
+    let panels = Limits::of::<T>(isa)
+        .panels(g.out_channels, usize::MAX)
+        .count();
+    // Strips share no sum, so their number is free.
+    let strips = match parallel::threads() {
+        1 => 1,
+        threads => (2 * threads).div_ceil(chunks).min(panels),
+    };
+    let (first, rest) = (Shared(gw.as_mut_ptr()), Shared(others.as_mut_ptr()));
+    each(chunks * strips, |job| {
+        let (chunk, strip) = (job / strips, job % strips);
+        let sum = Sum {
+            plan: &plan,
+            isa,
+            x,
+            gy,
+            // SAFETY: the sum of another chunk begins where that of the one before it ends.
+            gw: match chunk {
+                0 => first.get(),
+                _ => unsafe { rest.get().add((chunk - 1) * len) },
+            },
+            panels: [panels * strip / strips, panels * (strip + 1) / strips],
+        };
+        sum.images(chunk * images, ((chunk + 1) * images).min(g.batch));
     });
-    for partial in partial.chunks_exact(len) {
-        for (sum, &part) in gw.iter_mut().zip(partial) {
-            *sum = *sum + part;
+    for other in others.chunks_exact(len) {
+        for (sum, &other) in gw.iter_mut().zip(other) {
+            *sum = *sum + other;
         }
     }
 }
 
-/// Adds the sums over images [first, end) to gw.
-fn sum_images<T: Element>(
-    plan: &Plan,
+/// The sum over some images, for some panels of output channels.
+struct Sum<'a, T> {
+    plan: &'a Plan,
     isa: Isa,
-    [first, end]: [usize; 2],
-    x: &[T],
-    gy: &[T],
+    x: &'a [T],
+    gy: &'a [T],
     gw: *mut T,
-) {
-    let limits = Limits::of::<T>(isa);
-    let [_, cols, co] = plan.result;
-    let channels = plan.source[2];
-    let (x_len, gy_len) = (plan.source.iter().product(), plan.result.iter().product());
-    let row_bytes = (plan.pitch() * channels * plan.step[0] + cols * co) * size_of::<T>();
-    let block = (std::env::var("BLK").map_or(BLOCK, |b| b.parse::<usize>().unwrap() << 10)
-        / row_bytes.max(1))
-    .max(1);
-    let x_row = plan.pitch() * channels;
-    let phase = plan.phases()[0];
-    let runs = plan.runs(&phase);
-    let tiles: usize = runs
-        .iter()
-        .flat_map(|run| limits.panels(co, usize::MAX).map(move |panel| (run, panel)))
-        .map(|(run, panel)| cut(run.len, limits.rows(panel.vectors)).count())
-        .sum();
-    let mut image = Image::new(plan);
-    for n in first..end {
-        image.set(&x[n * x_len..][..x_len]);
-        let gy = &gy[n * gy_len..][..gy_len];
-        for top in (0..plan.result[0]).step_by(block) {
-            let bottom = (top + block).min(plan.result[0]);
-            let reach = |i: usize, dy: isize| {
-                ((i * plan.step[0]) as isize + dy).clamp(0, plan.source[0] as isize) as usize
-            };
-            let low = reach(top, runs[0].dy);
-            let high = reach(bottom - 1, runs[runs.len() - 1].dy + 1);
-            let base = image.rows(low, high);
-            // What the next block reads.
-            let next = (bottom + block).min(plan.result[0]) - bottom;
-            let gy_ahead = (gy[bottom * cols * co..].as_ptr(), next * cols * co);
-            let x_next = next * plan.step[0] * plan.source[1] * channels;
-            let x_ahead = match image.ahead() {
-                Some((at, _)) => (at, x_next),
-                None => (base.wrapping_add(bottom * plan.step[0] * x_row), x_next),
-            };
-            let pieces = (tiles / 2).max(1);
-            let mut piece = 0;
-            for run in runs {
-                let [a, b] = plan.rows_reached(&phase, run.dy);
-                let (a, b) = (a.max(top), b.min(bottom));
-                if a >= b {
-                    continue;
-                }
-                let x = base
-                    .wrapping_add(a * plan.step[0] * x_row)
-                    .wrapping_offset(run.x);
-                for panel in limits.panels(co, usize::MAX) {
-                    for (pair, size) in cut(run.len, limits.rows(panel.vectors)) {
-                        let ahead = if piece % 2 == 0 { gy_ahead } else { x_ahead };
-                        let tile = micro::Outer {
-                            x: x.wrapping_add(pair),
-                            x_step: plan.step[1] * channels,
-                            x_row_step: plan.step[0] * x_row,
-                            gy: gy[a * cols * co + panel.first..].as_ptr(),
-                            gy_step: co,
-                            gy_row_step: cols * co,
-                            rows: b - a,
-                            cols,
-                            gw: gw.wrapping_add((run.tap * channels + pair) * co + panel.first),
-                            gw_step: co,
-                            ahead: Ahead::piece(ahead, piece / 2, pieces, (b - a) * cols),
-                            last: panel.last,
-                        };
-                        piece += 1;
-                        let ragged = panel.last < limits.lanes;
-                        let instance = T::INSTANCES.outer(panel.vectors, size, ragged);
-                        // SAFETY: rows [a, b) of the run exist in the source and were copied,
-                        // margins hold every column; gy and gw have the plan's sizes.
-                        unsafe { instance(isa, &tile) };
-                    }
+    panels: [usize; 2],
+}
+
+impl<T: Element> Sum<'_, T> {
+    /// Adds images [first, end).
+    fn images(&self, first: usize, end: usize) {
+        let plan = self.plan;
+        let [rows, cols, co] = plan.result;
+        let x_len: usize = plan.source.iter().product();
+        let large = plan.len() * co * size_of::<T>() > LARGE;
+        let group = (GROUP_PIXELS[usize::from(large)] / (rows * cols)).clamp(1, end - first);
+        let x_row = plan.pitch() * plan.source[2] * plan.step[0];
+        let block = match group {
+            1 => (BLOCK / ((x_row + cols * co) * size_of::<T>())).max(1),
+            _ => rows,
+        };
+        let mut images = Images::new(plan, group);
+        for n in (first..end).step_by(group) {
+            let count = group.min(end - n);
+            images.set(&self.x[n * x_len..][..count * x_len]);
+            for top in (0..rows).step_by(block) {
+                let bottom = (top + block).min(rows);
+                self.block(&mut images, n, count, [top, bottom]);
+            }
+        }
+    }
+
+    /// Adds rows [top, bottom) of `count` images from `n`.
+    fn block(&self, images: &mut Images<'_, T>, n: usize, count: usize, block: [usize; 2]) {
+        let plan = self.plan;
+        let [top, bottom] = block;
+        let [rows, cols, co] = plan.result;
+        let [height, width, channels] = plan.source;
+        let phase = plan.phases()[0];
+        let runs = plan.runs(&phase);
+        let reach = |i: usize, dy: isize| {
+            ((i * plan.step[0]) as isize + dy).clamp(0, height as isize) as usize
+        };
+        let low = reach(top, runs[0].dy);
+        let high = reach(bottom - 1, runs[runs.len() - 1].dy + 1);
+        let x = images.rows(low, high);
+        // The next block follows this one in memory.
+        let gy_len = count * (bottom - top) * cols * co;
+        let gy_next = self
+            .gy
+            .as_ptr()
+            .wrapping_add((n * rows + top) * cols * co + gy_len);
+        let x_next = ((n + count - 1) * height + high) * width * channels;
+        let x_next = self.x.as_ptr().wrapping_add(x_next);
+        let x_len = count * (bottom - top) * plan.step[0] * width * channels;
+        let limits = Limits::of::<T>(self.isa);
+        let panels = limits
+            .panels(co, usize::MAX)
+            .skip(self.panels[0])
+            .take(self.panels[1] - self.panels[0]);
+        let tiles = |run: &Run, panel: Panel| cut(run.len, limits.rows(panel.vectors));
+        let count_tiles = |run| {
+            panels
+                .clone()
+                .map(|panel| tiles(run, panel).count())
+                .sum::<usize>()
+        };
+        let pieces = runs.iter().map(count_tiles).sum::<usize>().div_ceil(2);
+        let mut piece = 0;
+        for run in runs {
+            let [a, b] = plan.rows_reached(&phase, run.dy);
+            let (a, b) = (a.max(top), b.min(bottom));
+            if a >= b {
+                continue;
+            }
+            let x_row = plan.pitch() * channels * plan.step[0];
+            let x = x.wrapping_add(a * x_row).wrapping_offset(run.x);
+            for panel in panels.clone() {
+                for (pair, size) in tiles(run, panel) {
+                    let next = [(gy_next, gy_len), (x_next, x_len)][piece % 2];
+                    let steps = count * (b - a) * cols;
+                    let tile = micro::Outer {
+                        x: x.wrapping_add(pair),
+                        x_step: plan.step[1] * channels,
+                        x_row_step: x_row,
+                        x_image_step: images.step(),
+                        gy: self.gy[(n * rows + a) * cols * co + panel.first..].as_ptr(),
+                        gy_step: co,
+                        gy_row_step: cols * co,
+                        gy_image_step: rows * cols * co,
+                        images: count,
+                        rows: b - a,
+                        cols,
+                        gw: self
+                            .gw
+                            .wrapping_add((run.tap * channels + pair) * co + panel.first),
+                        gw_step: co,
+                        ahead: Ahead::piece(next, piece / 2, pieces, steps),
+                        last: panel.last,
+                    };
+                    piece += 1;
+                    let ragged = panel.last < limits.lanes;
+                    let instance = T::INSTANCES.outer(panel.vectors, size, ragged);
+                    // SAFETY: rows [a, b) of the run exist in the source and were copied, margins
+                    // hold every column; gy and gw have the plan's sizes.
+                    unsafe { instance(self.isa, &tile) };
                 }
             }
         }
