@@ -325,7 +325,7 @@ fn directories_are_imported_and_named() {
     };
     let imported = run(&["data", "import", "tiny-set"]);
     assert!(
-        imported.contains("tiny-set (50 / 10 / 12 images)"),
+        imported.contains("tiny-set (55 / 5 / 12 images)"),
         "{imported}"
     );
     assert!(run(&["data", "list"]).contains("tiny-set"));

@@ -15,6 +15,18 @@ use std::path::Path;
 const CHECKPOINT: &str = "genzoo checkpoint 1";
 const BEST: &str = "genzoo parameters 1";
 
+/// What the metadata of either say, and beside it the steps of each phase's optimiser.
+const WORDS: [&str; 7] = [
+    "format",
+    "config",
+    "step",
+    "epoch",
+    "position",
+    "tally",
+    "valid_nats",
+];
+const STEPS: &str = ".steps";
+
 /// The place of a run in its data, and what it has not yet reported.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Place {
@@ -55,7 +67,7 @@ pub(crate) fn write(
 }
 
 fn phase_steps(phase: &str) -> String {
-    format!("optimisers.{phase}.steps")
+    format!("optimisers.{phase}{STEPS}")
 }
 
 /// A checkpoint's tensors and words, checked against its checksum but not yet against a model.
@@ -81,6 +93,12 @@ impl<'p> Saved<'p> {
         let found = saved.word("format")?;
         if found != format {
             return Err(saved.wrong("format", format, found));
+        }
+        // A file without a checksum is read unchecked, and one whose word "checksum" was damaged
+        // would pass for one: so there must be no word that was not written here.
+        let known = |key: &str| WORDS.contains(&key) || key.ends_with(STEPS);
+        if let Some(key) = saved.metadata.keys().find(|key| !known(key)) {
+            return Err(saved.wrong("metadata", "no other words than those of this format", key));
         }
         Ok(saved)
     }

@@ -75,6 +75,19 @@ fn an_untouched_run_is_read() {
     read(0, &RUN.files[0]).unwrap();
 }
 
+#[test]
+fn a_flipped_bit_of_any_byte_of_a_header_is_noticed() {
+    for which in 1..3 {
+        let file = &RUN.files[which];
+        let header = u64::from_le_bytes(*file.first_chunk().unwrap()) as usize;
+        for at in 0..8 + header {
+            let mut bytes = file.clone();
+            bytes[at] ^= 1u8 << (at % 8);
+            assert!(read(which, &bytes).is_err(), "file {which}, byte {at}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
