@@ -70,9 +70,9 @@ pub(super) fn weight_gradient<T: Element>(g: &Conv2d, x: &[T], gy: &[T], gw: &mu
             isa,
             x,
             gy,
-            // SAFETY: the sum of another chunk begins where that of the one before it ends.
             gw: match chunk {
                 0 => first.get(),
+                // SAFETY: the sum of a chunk begins where that of the one before it ends.
                 _ => unsafe { rest.get().add((chunk - 1) * len) },
             },
             panels: [panels * strip / strips, panels * (strip + 1) / strips],
