@@ -6,13 +6,12 @@
 //! `matrixmultiply` brings threads of its own, so it stands in the groups of one thread only.
 
 use criterion::measurement::WallTime;
-use criterion::{
-    BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
-};
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use kernels::gemm::{Beta, Epilogue, Mat, PackedB, gemm, gemm_packed};
-use kernels::peak;
-use rayon::{ThreadPool, ThreadPoolBuilder};
-use std::time::Instant;
+use rayon::ThreadPool;
+
+mod common;
+use common::time;
 
 /// Shapes of layers: m x k x n.
 const SHAPES: &[(usize, usize, usize)] = &[
@@ -69,24 +68,6 @@ const FORMS: &[Form] = &[
         ..PLAIN
     },
 ];
-
-/// Times `f` inside the pool, as a step of training runs: criterion itself stays outside.
-fn time(
-    group: &mut BenchmarkGroup<WallTime>,
-    pool: &ThreadPool,
-    (name, shape): (&str, &str),
-    mut f: impl FnMut() + Send,
-) {
-    group.bench_function(BenchmarkId::new(name, shape), |bencher| {
-        bencher.iter_custom(|iterations| {
-            pool.install(|| {
-                let start = Instant::now();
-                (0..iterations).for_each(|_| f());
-                start.elapsed()
-            })
-        });
-    });
-}
 
 fn compare(
     group: &mut BenchmarkGroup<WallTime>,
@@ -173,13 +154,7 @@ fn compare(
 
 fn products(criterion: &mut Criterion) {
     for threads in [1, 2] {
-        let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.expect("a thread pool");
-        println!(
-            "gemm {threads}T: peak {:.0} GFLOP/s, copies at {:.1} GB/s",
-            peak::fma_gflops(threads),
-            peak::copy_gbps(threads)
-        );
+        let pool = common::pool("gemm", threads);
         let mut group = criterion.benchmark_group(format!("gemm {threads}T"));
         for &shape in SHAPES.iter().chain(SMALL).chain(LONG) {
             compare(&mut group, &pool, shape, PLAIN);
