@@ -7,7 +7,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::time::Instant;
 
 /// Times `f` inside the pool, as a step of training runs: criterion itself stays outside.
-pub fn time(
+pub(crate) fn time(
     group: &mut BenchmarkGroup<WallTime>,
     pool: &ThreadPool,
     (name, shape): (&str, &str),
@@ -25,7 +25,7 @@ pub fn time(
 }
 
 /// A pool of so many threads, after printing the peak that a group's figures are a share of.
-pub fn pool(group: &str, threads: usize) -> ThreadPool {
+pub(crate) fn pool(group: &str, threads: usize) -> ThreadPool {
     println!(
         "{group} {threads}T: peak {:.0} GFLOP/s, copies at {:.1} GB/s",
         peak::fma_gflops(threads),
