@@ -65,12 +65,23 @@ pub(crate) fn hyper_usage(error: HyperError) -> Error {
 pub(crate) fn report(error: &Error) -> ExitCode {
     let (code, hint) = judge(error);
     // One line, whatever an error of the system holds.
-    let message = format!("{error:#}").replace('\n', " ");
-    eprintln!("error: {message}");
+    eprintln!("error: {}", chain(error).replace('\n', " "));
     if let Some(hint) = hint {
         eprintln!("hint: {hint}");
     }
     ExitCode::from(code)
+}
+
+/// The error and its causes, without those that it already quotes.
+fn chain(error: &Error) -> String {
+    error.chain().fold(String::new(), |message, cause| {
+        let cause = cause.to_string();
+        match &message[..] {
+            "" => cause,
+            said if said.contains(&cause) => message,
+            said => format!("{said}: {cause}"),
+        }
+    })
 }
 
 fn judge(error: &Error) -> (u8, Option<String>) {
