@@ -29,7 +29,7 @@ pub(crate) const ENTRY: Entry = Entry {
     name: "fvsbn",
     title: "fully visible sigmoid belief network: a logistic regression for each pixel",
     paper: "Frey, Hinton & Dayan 1996; Neal 1992",
-    abilities: "exact likelihood, samples, completions",
+    abilities: "exact likelihood, samples",
     hypers: &[],
     recipe,
     binary: true,

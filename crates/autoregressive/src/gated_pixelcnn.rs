@@ -45,7 +45,7 @@ pub(crate) const ENTRY: Entry = Entry {
     name: "gated-pixelcnn",
     title: "two stacks of gated masked convolutions, without a blind spot",
     paper: "van den Oord et al. 2016, arXiv:1606.05328",
-    abilities: "exact likelihood, samples, completions; conditional on a class if asked for",
+    abilities: "exact likelihood, samples",
     hypers: &[
         Hyper {
             name: "channels",

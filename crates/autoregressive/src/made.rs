@@ -40,7 +40,7 @@ pub(crate) const ENTRY: Entry = Entry {
     name: "made",
     title: "masked autoencoder for distribution estimation",
     paper: "Germain et al. 2015, arXiv:1502.03509",
-    abilities: "exact likelihood, samples, completions",
+    abilities: "exact likelihood, samples",
     hypers: &[
         Hyper {
             name: "hidden",

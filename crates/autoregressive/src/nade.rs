@@ -29,7 +29,7 @@ pub(crate) const ENTRY: Entry = Entry {
     name: "nade",
     title: "neural autoregressive distribution estimator: one hidden layer, tied weights",
     paper: "Larochelle & Murray 2011",
-    abilities: "exact likelihood, samples, completions",
+    abilities: "exact likelihood, samples",
     hypers: &[
         Hyper {
             name: "hidden",

@@ -35,7 +35,7 @@ pub(crate) const ENTRY: Entry = Entry {
     name: "orderless-nade",
     title: "one network for the conditionals of every ordering of the pixels",
     paper: "Uria, Murray & Larochelle 2014, arXiv:1310.1757",
-    abilities: "exact likelihood of a mixture of orderings, samples, completions",
+    abilities: "exact likelihood of a mixture of orderings, samples",
     hypers: &[
         Hyper {
             name: "hidden",

@@ -40,7 +40,7 @@ pub(crate) const ENTRY: Entry = Entry {
     name: "pixelcnn",
     title: "masked convolutions over the pixels before",
     paper: "van den Oord et al. 2016, arXiv:1601.06759",
-    abilities: "exact likelihood, samples, completions",
+    abilities: "exact likelihood, samples",
     hypers: &[
         Hyper {
             name: "channels",
