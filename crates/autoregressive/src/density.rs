@@ -26,6 +26,11 @@ pub trait Autoregressive: Send + Sync + 'static {
         Pixels::of(&self.spec())
     }
 
+    /// How many classes there are, if the model is conditional.
+    fn classes(&self) -> Option<usize> {
+        None
+    }
+
     /// How many orderings there are: each is a density of its own, with shared parameters.
     fn orderings(&self) -> usize {
         1
@@ -106,6 +111,10 @@ impl<M: Autoregressive> Model for Density<M> {
 
     fn spread(&self, batch_size: usize) -> Spread {
         self.0.spread(batch_size)
+    }
+
+    fn classes(&self) -> Option<usize> {
+        self.0.classes()
     }
 
     fn likelihood(&self) -> Option<&dyn Likelihood> {
@@ -193,7 +202,7 @@ impl<M: Autoregressive> Coder for Density<M> {
         &self,
         p: &Bound<f32>,
         count: usize,
-        class: Option<u32>,
+        classes: Option<&[u32]>,
         level: &mut dyn FnMut(usize, usize, &[f64]) -> u32,
     ) {
         let pixels = self.0.pixels();
@@ -202,7 +211,7 @@ impl<M: Autoregressive> Coder for Density<M> {
         code(
             &*self.0.conditionals(p, 0),
             count,
-            class,
+            classes,
             |image, d, parameters| {
                 pixels.probabilities(parameters, &mut probabilities);
                 level(image, d, &probabilities) as f32 / top
@@ -240,23 +249,22 @@ impl<M: Autoregressive> Conditionals for Naive<'_, M> {
         self.model.dimension(self.ordering, i)
     }
 
-    /// Without a class, the classes in turn.
-    fn begin(&self, count: usize, class: Option<u32>) -> Box<dyn Walk + '_> {
+    fn classes(&self) -> Option<usize> {
+        self.model.classes()
+    }
+
+    fn begin(&self, count: usize, classes: Option<&[u32]>) -> Box<dyn Walk + '_> {
         let ImageSpec {
             height,
             width,
             channels,
-            classes,
             ..
         } = self.spec();
         Box::new(NaiveWalk {
             of: self,
             p: Bound::from_vars(self.parameters.iter().cloned().map(Var::constant)),
             x: Tensor::zeros([count, height, width, channels]),
-            labels: classes.map(|classes| {
-                let label = |i| class.unwrap_or((i % classes) as u32);
-                (0..count).map(label).collect()
-            }),
+            labels: classes.map(Arc::from),
             known: 0,
             row: Vec::new(),
         })

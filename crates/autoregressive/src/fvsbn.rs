@@ -32,6 +32,7 @@ pub(crate) const ENTRY: Entry = Entry {
     abilities: "exact likelihood, samples",
     hypers: &[],
     recipe,
+    presets: &[],
     binary: true,
     build,
 };
@@ -122,7 +123,7 @@ impl Conditionals for Weights<'_> {
         self.model.spec
     }
 
-    fn begin(&self, count: usize, _class: Option<u32>) -> Box<dyn Walk + '_> {
+    fn begin(&self, count: usize, _classes: Option<&[u32]>) -> Box<dyn Walk + '_> {
         Box::new(Sums {
             of: self,
             logits: self.bias.data().repeat(count),

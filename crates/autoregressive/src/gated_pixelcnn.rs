@@ -27,6 +27,7 @@ mod steps;
 use crate::conv_gate::gate;
 use crate::conv_masked::{MaskedConv, centring};
 use crate::density::{Autoregressive, Density};
+use crate::pixels::{self, Pixels};
 use crate::sequential::Conditionals;
 use grad::kernels::conv::{Padding, Taps};
 use grad::kernels::gemm::Activation::{Identity, Relu};
@@ -67,8 +68,11 @@ pub(crate) const ENTRY: Entry = Entry {
             meaning: "whether the class of an image enters every gate",
             default: Value::Flag(false),
         },
+        pixels::KIND,
+        pixels::COMPONENTS,
     ],
     recipe,
+    presets: &[],
     binary: false,
     build,
 };
@@ -109,7 +113,8 @@ fn build(hypers: &Hypers, spec: &ImageSpec, seed: u64) -> Result<Built, HyperErr
         )));
     }
     let mut params = Params::new();
-    let model = GatedPixelCnn::new(&mut Builder::new(&mut params, seed), *spec, sizes);
+    let pixels = Pixels::chosen(hypers, spec)?;
+    let model = GatedPixelCnn::new(&mut Builder::new(&mut params, seed), *spec, pixels, sizes);
     Ok((Box::new(Density(model)), params))
 }
 
@@ -129,6 +134,7 @@ pub struct Sizes {
 /// The layers. The values of the parameters live in [`Params`].
 pub struct GatedPixelCnn {
     spec: ImageSpec,
+    pixels: Pixels,
     sizes: Sizes,
     layers: Vec<Layer>,
     /// To `head` channels, and to the parameters of the pixels' distributions.
@@ -226,7 +232,7 @@ impl GatedPixelCnn {
     ///
     /// # Panics
     /// If there are no layers, or fewer channels in one than colours in a pixel.
-    pub fn new(b: &mut Builder, spec: ImageSpec, sizes: Sizes) -> GatedPixelCnn {
+    pub fn new(b: &mut Builder, spec: ImageSpec, pixels: Pixels, sizes: Sizes) -> GatedPixelCnn {
         let Sizes {
             channels,
             layers,
@@ -238,7 +244,7 @@ impl GatedPixelCnn {
             layers > 0 && channels >= colours && head >= colours,
             "gated pixelcnn: {sizes:?} for {colours} colours"
         );
-        let outputs = colours * crate::pixels::Pixels::of(&spec).width();
+        let outputs = colours * pixels.width();
         let mut last =
             |name, io| MaskedConv::new(&mut b.scope(name), io, [1, 1], Causal::B, colours);
         GatedPixelCnn {
@@ -250,6 +256,7 @@ impl GatedPixelCnn {
                 .map(|i| Layer::new(&mut b.scope("layers").scope(i), &spec, &sizes, i))
                 .collect(),
             spec,
+            pixels,
             sizes,
         }
     }
@@ -258,6 +265,14 @@ impl GatedPixelCnn {
 impl Autoregressive for GatedPixelCnn {
     fn spec(&self) -> ImageSpec {
         self.spec
+    }
+
+    fn pixels(&self) -> Pixels {
+        self.pixels
+    }
+
+    fn classes(&self) -> Option<usize> {
+        self.sizes.classes
     }
 
     fn logits<T: Element>(&self, p: &Bound<T>, x: &Var<T>, ordering: usize) -> Var<T> {

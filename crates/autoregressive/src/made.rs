@@ -64,6 +64,7 @@ pub(crate) const ENTRY: Entry = Entry {
         },
     ],
     recipe,
+    presets: &[],
     binary: true,
     build,
 };

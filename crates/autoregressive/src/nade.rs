@@ -43,6 +43,7 @@ pub(crate) const ENTRY: Entry = Entry {
         },
     ],
     recipe,
+    presets: &[],
     binary: true,
     build,
 };
@@ -218,7 +219,7 @@ impl Conditionals for Weights<'_> {
         self.model.spec
     }
 
-    fn begin(&self, count: usize, _class: Option<u32>) -> Box<dyn Walk + '_> {
+    fn begin(&self, count: usize, _classes: Option<&[u32]>) -> Box<dyn Walk + '_> {
         Box::new(Running {
             of: self,
             hidden: nade::Running::new(count, self.begin.data(), self.model.activation),

@@ -49,6 +49,7 @@ pub(crate) const ENTRY: Entry = Entry {
         },
     ],
     recipe,
+    presets: &[],
     binary: true,
     build,
 };
@@ -253,7 +254,7 @@ impl Conditionals for Weights<'_> {
         self.model.dimension(self.ordering, i)
     }
 
-    fn begin(&self, count: usize, _class: Option<u32>) -> Box<dyn Walk + '_> {
+    fn begin(&self, count: usize, _classes: Option<&[u32]>) -> Box<dyn Walk + '_> {
         // Whole blocks: a product's bits may depend on how many rows it has.
         Box::new(Sums {
             of: self,

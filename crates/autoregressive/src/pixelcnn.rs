@@ -23,7 +23,7 @@
 use crate::conv_cache::{Place, Rows, Step};
 use crate::conv_masked::{MaskedConv, centring};
 use crate::density::{Autoregressive, Density};
-use crate::pixels::Pixels;
+use crate::pixels::{self, Pixels};
 use crate::sequential::{Conditionals, Walk};
 use grad::kernels::gemm::Activation::{Identity, Relu};
 use grad::kernels::{Unary, elementwise};
@@ -57,8 +57,11 @@ pub(crate) const ENTRY: Entry = Entry {
             meaning: "channels between the last two layers",
             default: Value::Count(32),
         },
+        pixels::KIND,
+        pixels::COMPONENTS,
     ],
     recipe,
+    presets: &[],
     binary: false,
     build,
 };
@@ -94,13 +97,15 @@ fn build(hypers: &Hypers, spec: &ImageSpec, seed: u64) -> Result<Built, HyperErr
     }
     let mut params = Params::new();
     let mut builder = Builder::new(&mut params, seed);
-    let model = PixelCnn::new(&mut builder, *spec, channels, blocks, head);
+    let pixels = Pixels::chosen(hypers, spec)?;
+    let model = PixelCnn::new(&mut builder, *spec, pixels, channels, blocks, head);
     Ok((Box::new(Density(model)), params))
 }
 
 /// The layers. The values of the parameters live in [`Params`].
 pub struct PixelCnn {
     spec: ImageSpec,
+    pixels: Pixels,
     first: MaskedConv,
     blocks: Vec<Block>,
     /// To `head` channels, and to the parameters of the pixels' distributions.
@@ -145,6 +150,7 @@ impl PixelCnn {
     pub fn new(
         b: &mut Builder,
         spec: ImageSpec,
+        pixels: Pixels,
         channels: usize,
         blocks: usize,
         head: usize,
@@ -154,19 +160,19 @@ impl PixelCnn {
             channels / 2 >= colours && head >= colours,
             "pixelcnn: {channels} channels and a head of {head} for {colours} colours"
         );
-        let width = Pixels::of(&spec).width();
         let mut layer =
             |name, io, k, causal| MaskedConv::new(&mut b.scope(name), io, [k, k], causal, colours);
         PixelCnn {
             first: layer("first", [colours, channels], 7, Causal::A),
             head: [
                 layer("head.0", [channels, head], 1, Causal::B),
-                layer("head.1", [head, colours * width], 1, Causal::B),
+                layer("head.1", [head, colours * pixels.width()], 1, Causal::B),
             ],
             blocks: (0..blocks)
                 .map(|i| Block::new(&mut b.scope("blocks").scope(i), channels, colours))
                 .collect(),
             spec,
+            pixels,
         }
     }
 }
@@ -174,6 +180,10 @@ impl PixelCnn {
 impl Autoregressive for PixelCnn {
     fn spec(&self) -> ImageSpec {
         self.spec
+    }
+
+    fn pixels(&self) -> Pixels {
+        self.pixels
     }
 
     fn logits<T: Element>(&self, p: &Bound<T>, x: &Var<T>, _ordering: usize) -> Var<T> {
@@ -190,6 +200,7 @@ impl Autoregressive for PixelCnn {
         let step = |layer| Step::new(layer, p);
         Box::new(Steps {
             spec: self.spec,
+            pixels: self.pixels,
             first: step(&self.first),
             blocks: (self.blocks.iter())
                 .map(|block| [&block.down, &block.middle, &block.up].map(step))
@@ -207,6 +218,7 @@ impl Autoregressive for PixelCnn {
 /// The layers with their parameters, for single pixels.
 struct Steps {
     spec: ImageSpec,
+    pixels: Pixels,
     first: Step,
     /// Down, middle, up.
     blocks: Vec<[Step; 3]>,
@@ -218,7 +230,7 @@ impl Conditionals for Steps {
         self.spec
     }
 
-    fn begin(&self, count: usize, _class: Option<u32>) -> Box<dyn Walk + '_> {
+    fn begin(&self, count: usize, _classes: Option<&[u32]>) -> Box<dyn Walk + '_> {
         let numbers = |step: &Step| vec![0.0; count * step.outputs()];
         let width = self.spec.width;
         Box::new(Columns {
@@ -242,7 +254,7 @@ impl Conditionals for Steps {
     }
 
     fn draw(&self, parameters: &[f32], temperature: f32, stream: &mut Stream) -> f32 {
-        Pixels::of(&self.spec).draw(parameters, temperature, stream)
+        self.pixels.draw(parameters, temperature, stream)
     }
 }
 

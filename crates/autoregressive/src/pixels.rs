@@ -4,11 +4,14 @@
 //! through the model's ordering alone. Levels enter as x = level / (levels - 1) in `[0, 1]`.
 
 mod logistics;
+mod portable;
 
 use grad::{Element, Tensor, Var};
 use nn::dist::{bernoulli, categorical};
+use nn::hyper::{Hyper, HyperError, Hypers, Value};
 use nn::model::ImageSpec;
 use nn::random::{Stream, uniform};
+use portable::sigmoid;
 use std::sync::Arc;
 
 /// A distribution over the levels of one dimension, with K parameters.
@@ -33,7 +36,37 @@ pub enum Pixels {
     },
 }
 
+/// How a model's table says which distribution it is to have.
+pub(crate) const KIND: Hyper = Hyper {
+    name: "pixels",
+    meaning: "distribution of a pixel: `auto` is bernoulli for two levels, else softmax",
+    default: Value::Choice(&["auto", "bernoulli", "softmax", "logistics"]),
+};
+
+/// How it says how many logistic distributions are mixed.
+pub(crate) const COMPONENTS: Hyper = Hyper {
+    name: "components",
+    meaning: "logistic distributions in the mixture; for pixels=logistics",
+    default: Value::Count(10),
+};
+
 impl Pixels {
+    /// What [`KIND`] and [`COMPONENTS`] say, for images of this kind.
+    pub(crate) fn chosen(hypers: &Hypers, spec: &ImageSpec) -> Result<Pixels, HyperError> {
+        let levels = spec.levels;
+        match hypers.choice(KIND.name) {
+            "bernoulli" if levels != 2 => Err(hypers.unfit(format!(
+                "pixels=bernoulli needs images of 2 levels, these have {levels}"
+            ))),
+            "softmax" => Ok(Pixels::Categorical { levels }),
+            "logistics" => Ok(Pixels::Logistics {
+                levels,
+                components: hypers.count(COMPONENTS.name),
+            }),
+            _ => Ok(Pixels::of(spec)),
+        }
+    }
+
     /// Bernoulli for images of two levels, a softmax over the levels where there are more.
     pub fn of(spec: &ImageSpec) -> Pixels {
         match spec.levels {
@@ -95,7 +128,8 @@ impl Pixels {
         }
     }
 
-    /// p of every level, for a coder; sums to 1 but for rounding.
+    /// p of every level, for a coder; sums to 1 but for rounding. The same to the last bit on every
+    /// machine.
     ///
     /// # Panics
     /// If there are not K parameters, or not a place for each level.
@@ -115,7 +149,7 @@ impl Pixels {
             Pixels::Categorical { .. } => {
                 let max = parameters.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 for (p, l) in p.iter_mut().zip(parameters) {
-                    *p = f64::from(l - max).exp();
+                    *p = portable::exp(f64::from(l - max));
                 }
                 let sum: f64 = p.iter().sum();
                 p.iter_mut().for_each(|p| *p /= sum);
@@ -150,10 +184,6 @@ impl Pixels {
             }
         }
     }
-}
-
-fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
 }
 
 /// One of the logits' positions, by the inverse of the distribution function.

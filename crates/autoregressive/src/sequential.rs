@@ -26,8 +26,17 @@ pub trait Conditionals: Sync {
         i
     }
 
-    /// `count` images of which nothing is known yet.
-    fn begin(&self, count: usize, class: Option<u32>) -> Box<dyn Walk + '_>;
+    /// How many classes there are, if the model is conditional.
+    fn classes(&self) -> Option<usize> {
+        None
+    }
+
+    /// `count` images of which nothing is known yet but, where the model is conditional, the
+    /// class of each.
+    ///
+    /// # Panics
+    /// If a conditional model is not given a class for each image.
+    fn begin(&self, count: usize, classes: Option<&[u32]>) -> Box<dyn Walk + '_>;
 
     /// A value in [0, 1] from the distribution with these parameters; logits are divided by the
     /// temperature (scales are multiplied by it). Takes the same amount of randomness whatever
@@ -57,7 +66,7 @@ pub struct Draw<'a> {
     pub count: usize,
     /// Equal seeds give equal images.
     pub seed: u64,
-    /// The class, where the model is conditional.
+    /// The class, where the model is conditional; without one, the classes in turn.
     pub class: Option<u32>,
     /// 1 for the model's own distribution, less for more likely images.
     pub temperature: f32,
@@ -117,7 +126,11 @@ fn draw_lane(model: &dyn Conditionals, what: &Draw, first: usize, images: &mut [
     let mut streams: Vec<Stream> = (first..first + count)
         .map(|i| stream(&[what.seed, word("sample"), i as u64]))
         .collect();
-    let mut walk = model.begin(count, what.class);
+    let classes: Option<Vec<u32>> = model.classes().map(|classes| {
+        let class = |i: usize| what.class.unwrap_or((i % classes) as u32);
+        (first..first + count).map(class).collect()
+    });
+    let mut walk = model.begin(count, classes.as_deref());
     let mut values = vec![0.0; count];
     for i in 0..dims {
         let d = model.dimension(i);
@@ -145,10 +158,10 @@ fn draw_lane(model: &dyn Conditionals, what: &Draw, first: usize, images: &mut [
 pub fn code(
     model: &dyn Conditionals,
     count: usize,
-    class: Option<u32>,
+    classes: Option<&[u32]>,
     mut value: impl FnMut(usize, usize, &[f32]) -> f32,
 ) {
-    let mut walk = model.begin(count, class);
+    let mut walk = model.begin(count, classes);
     let mut values = vec![0.0; count];
     for i in 0..model.spec().dims() {
         let d = model.dimension(i);

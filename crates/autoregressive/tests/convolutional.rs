@@ -3,7 +3,7 @@
 
 use autoregressive::density::{Naive, nll, nll_of};
 use autoregressive::sequential::{Draw, Given, draw};
-use autoregressive::{Autoregressive, GatedPixelCnn, GatedSizes, MODELS, PixelCnn};
+use autoregressive::{Autoregressive, GatedPixelCnn, GatedSizes, MODELS, PixelCnn, Pixels};
 use grad::{Tape, Tensor, Var};
 use nn::hyper::Hypers;
 use nn::model::{Batch, ImageSpec};
@@ -24,7 +24,9 @@ const BINARY: ImageSpec = ImageSpec {
 /// make conditionals far from uniform, and how many blocks or layers it has.
 macro_rules! for_each_model {
     ($check:ident, $spec:expr, $layers:expr, $seed:expr) => {
-        let (model, params) = enlarged($seed, |b| PixelCnn::new(b, $spec, 24, $layers, 18));
+        let (model, params) = enlarged($seed, |b| {
+            PixelCnn::new(b, $spec, Pixels::of(&$spec), 24, $layers, 18)
+        });
         $check("pixelcnn", &model, &params, $layers);
         let sizes = GatedSizes {
             channels: 12,
@@ -32,7 +34,9 @@ macro_rules! for_each_model {
             head: 18,
             classes: None,
         };
-        let (model, params) = enlarged($seed, |b| GatedPixelCnn::new(b, $spec, sizes));
+        let (model, params) = enlarged($seed, |b| {
+            GatedPixelCnn::new(b, $spec, Pixels::of(&$spec), sizes)
+        });
         $check("gated-pixelcnn", &model, &params, $layers);
     };
 }
@@ -417,7 +421,8 @@ fn a_class_enters_every_gate_and_samples_follow_it() {
         head: 6,
         classes: Some(3),
     };
-    let (model, mut params) = enlarged(2, |b| GatedPixelCnn::new(b, spec, sizes));
+    let (model, mut params) =
+        enlarged(2, |b| GatedPixelCnn::new(b, spec, Pixels::Bernoulli, sizes));
     for param in params
         .iter_mut()
         .filter(|param| param.name.contains(".class."))

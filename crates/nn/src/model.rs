@@ -132,6 +132,11 @@ pub trait Model: Send + Sync {
     /// How to spread a batch of `batch_size` over the cores.
     fn spread(&self, batch_size: usize) -> Spread;
 
+    /// How many classes there are, if the model is given the class of each image.
+    fn classes(&self) -> Option<usize> {
+        None
+    }
+
     /// -log p(x), if the model can tell it or a bound on it.
     fn likelihood(&self) -> Option<&dyn Likelihood> {
         None
@@ -222,18 +227,29 @@ pub trait Coder {
     /// it said about earlier dimensions, and says which it is: known when an image is written,
     /// found in the code when it is read. A dimension is a position in `[H, W, C]`. The
     /// probabilities are the same to the last bit on any number of threads, but not on another
-    /// instruction set.
+    /// instruction set. A conditional model is told the class of each image.
     fn code(
         &self,
         p: &Bound<f32>,
         count: usize,
-        class: Option<u32>,
+        classes: Option<&[u32]>,
         level: &mut dyn FnMut(usize, usize, &[f64]) -> u32,
     );
 }
 
 /// A new model and its initial parameters.
 pub type Built = (Box<dyn Model>, Params<f32>);
+
+/// Settings under a name: a way to train a model that is known to work well.
+#[derive(Clone, Copy, Debug)]
+pub struct Preset {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it is for and what it costs, in a line.
+    pub about: &'static str,
+    /// TOML with the keys of a run's configuration: what differs from the recipe.
+    pub settings: &'static str,
+}
 
 /// A model's line in its crate's table.
 pub struct Entry {
@@ -249,6 +265,8 @@ pub struct Entry {
     pub hypers: &'static [Hyper],
     /// How it is trained by default.
     pub recipe: fn() -> Recipe,
+    /// Other ways to train it.
+    pub presets: &'static [Preset],
     /// Whether its pixels must be 0 or 1.
     pub binary: bool,
     /// Makes one with fresh parameters from a seed.

@@ -46,6 +46,7 @@ pub(crate) const ENTRY: Entry = Entry {
         },
     ],
     recipe,
+    presets: &[],
     binary: true,
     build,
 };

@@ -18,6 +18,7 @@ use nn::random::Stream;
 /// The layers with their parameters.
 pub(super) struct Steps {
     spec: ImageSpec,
+    pixels: Pixels,
     channels: usize,
     classes: Option<usize>,
     layers: Vec<StepLayer>,
@@ -69,6 +70,7 @@ impl Steps {
         };
         Steps {
             spec: model.spec,
+            pixels: model.pixels,
             channels: model.sizes.channels,
             classes: model.sizes.classes,
             layers: model.layers.iter().map(layer).collect(),
@@ -82,18 +84,23 @@ impl Conditionals for Steps {
         self.spec
     }
 
-    /// A conditional model that is given no class takes the classes in turn.
-    fn begin(&self, count: usize, class: Option<u32>) -> Box<dyn Walk + '_> {
+    fn classes(&self) -> Option<usize> {
+        self.classes
+    }
+
+    fn begin(&self, count: usize, classes: Option<&[u32]>) -> Box<dyn Walk + '_> {
         let ImageSpec {
             width,
             channels: colours,
             ..
         } = self.spec;
         let (p, numbers) = (self.channels, |n: usize| vec![0.0; count * n]);
-        let class_of = |i: usize| match (class, self.classes) {
-            (Some(class), _) => class as usize,
-            (None, Some(classes)) => i % classes,
-            (None, None) => 0,
+        let classes = match (self.classes, classes) {
+            (None, _) => vec![0; count],
+            (Some(_), Some(classes)) if classes.len() == count => {
+                classes.iter().map(|&class| class as usize).collect()
+            }
+            (Some(_), found) => panic!("gated pixelcnn: {count} images of classes {found:?}"),
         };
         let column = |layer: &StepLayer| Column {
             wide: Rows::new(layer.wide.1, count, width),
@@ -108,7 +115,7 @@ impl Conditionals for Steps {
         Box::new(Columns {
             of: self,
             place: Place::new(self.spec, count),
-            classes: (0..count).map(class_of).collect(),
+            classes,
             x: numbers(width * colours),
             layers: self.layers.iter().map(column).collect(),
             map: [
@@ -125,7 +132,7 @@ impl Conditionals for Steps {
     }
 
     fn draw(&self, parameters: &[f32], temperature: f32, stream: &mut Stream) -> f32 {
-        Pixels::of(&self.spec).draw(parameters, temperature, stream)
+        self.pixels.draw(parameters, temperature, stream)
     }
 }
 

@@ -55,7 +55,7 @@ impl Conditionals for Weights<'_> {
         self.model.dimension(self.ordering, i)
     }
 
-    fn begin(&self, count: usize, _class: Option<u32>) -> Box<dyn Walk + '_> {
+    fn begin(&self, count: usize, _classes: Option<&[u32]>) -> Box<dyn Walk + '_> {
         let mut network = Network {
             of: self,
             sums: (self.layers.iter())

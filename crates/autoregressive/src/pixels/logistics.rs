@@ -9,7 +9,8 @@
 //! so log p is a sum of three terms none of which cancels, however far the level lies in a tail.
 //! The first level has b = -inf, the last a = inf: there just one of the three remains.
 
-use super::{choose, sigmoid};
+use super::choose;
+use super::portable::{exp, one_minus_exp, sigmoid};
 use grad::{Element, Tensor, Var};
 use nn::random::{Stream, uniform};
 
@@ -61,7 +62,7 @@ fn components(parameters: &[f32]) -> impl Iterator<Item = (f32, f64, f64)> {
     let m = parameters.len() / 3;
     (0..m).map(move |i| {
         let log_scale = f64::from(parameters[2 * m + i]).clamp(LOG_SCALES[0], LOG_SCALES[1]);
-        (parameters[i], f64::from(parameters[m + i]), log_scale.exp())
+        (parameters[i], f64::from(parameters[m + i]), exp(log_scale))
     })
 }
 
@@ -69,13 +70,13 @@ fn components(parameters: &[f32]) -> impl Iterator<Item = (f32, f64, f64)> {
 pub(super) fn probabilities(parameters: &[f32], p: &mut [f64]) {
     let max = (components(parameters).map(|c| c.0)).fold(f32::NEG_INFINITY, f32::max);
     let total: f64 = components(parameters)
-        .map(|c| f64::from(c.0 - max).exp())
+        .map(|c| exp(f64::from(c.0 - max)))
         .sum();
     let half = 1.0 / (p.len() - 1) as f64;
     let last = p.len() - 1;
     p.fill(0.0);
     for (logit, mu, scale) in components(parameters) {
-        let weight = f64::from(logit - max).exp() / total;
+        let weight = exp(f64::from(logit - max)) / total;
         for (level, p) in p.iter_mut().enumerate() {
             let centre = 2.0 * level as f64 * half - 1.0;
             let (a, b) = ((centre + half - mu) / scale, (centre - half - mu) / scale);
@@ -83,7 +84,7 @@ pub(super) fn probabilities(parameters: &[f32], p: &mut [f64]) {
                 * match level {
                     0 => sigmoid(a),
                     _ if level == last => sigmoid(-b),
-                    _ => sigmoid(a) * sigmoid(-b) * -(b - a).exp_m1(),
+                    _ => sigmoid(a) * sigmoid(-b) * one_minus_exp(2.0 * half / scale),
                 };
         }
     }

@@ -41,6 +41,7 @@ pub(crate) const TOY: Entry = Entry {
         },
     ],
     recipe,
+    presets: &[],
     binary: true,
     build,
 };
