@@ -97,10 +97,6 @@ impl VectorF32 for Avx2 {
             let m = _mm256_sub_epi32(bits, _mm256_slli_epi32::<23>(e));
             (Self(_mm256_castsi256_ps(m)), Self(_mm256_cvtepi32_ps(e)))
         }
-        fn high_part(self: Self) -> Self {
-            let mask = _mm256_set1_epi32(super::vector::HIGH_BITS);
-            Self(_mm256_castsi256_ps(_mm256_and_si256(_mm256_castps_si256(self.0), mask)))
-        }
     }
 }
 

@@ -90,10 +90,6 @@ impl VectorF32 for Avx512 {
             let m = _mm512_sub_epi32(bits, _mm512_slli_epi32::<23>(e));
             (Self(_mm512_castsi512_ps(m)), Self(_mm512_cvtepi32_ps(e)))
         }
-        fn high_part(self: Self) -> Self {
-            let mask = _mm512_set1_epi32(super::vector::HIGH_BITS);
-            Self(_mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(self.0), mask)))
-        }
     }
 }
 

@@ -89,10 +89,6 @@ impl VectorF32 for Neon {
             let m = vsubq_s32(bits, vshlq_n_s32::<23>(e));
             (Self(vreinterpretq_f32_s32(m)), Self(vcvtq_f32_s32(e)))
         }
-        fn high_part(self: Self) -> Self {
-            let mask = vdupq_n_s32(super::vector::HIGH_BITS);
-            Self(vreinterpretq_f32_s32(vandq_s32(vreinterpretq_s32_f32(self.0), mask)))
-        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use wide::{f32x8, i32x8};
 
-use super::vector::{HIGH_BITS, SQRT_HALF_BITS, Sealed, Vector, VectorF32, operators};
+use super::vector::{SQRT_HALF_BITS, Sealed, Vector, VectorF32, operators};
 use crate::elementwise::UnaryKernel;
 
 #[derive(Clone, Copy)]
@@ -154,7 +154,17 @@ impl VectorF32 for Portable {
         (Self(from_bits(m)), Self(f32x8::from_i32x8(e)))
     }
     #[inline(always)]
-    fn high_part(self) -> Self {
-        Self(from_bits(bits(self.0) & i32x8::splat(HIGH_BITS)))
+    fn residual(self, b: Self, c: Self) -> Self {
+        // Dekker 1971: factors of 12 bits have exact products.
+        let high = |x: Self| Self(from_bits(bits(x.0) & i32x8::splat(HIGH_BITS)));
+        let product = self * b;
+        let (a_high, b_high) = (high(self), high(b));
+        let (a_low, b_low) = (self - a_high, b - b_high);
+        let lost = a_high * b_high - product;
+        let lost = (lost + a_high * b_low + a_low * b_high) + a_low * b_low;
+        (c - product) - lost
     }
 }
+
+/// All but the lowest 12 bits.
+const HIGH_BITS: i32 = !0xfff;

@@ -201,8 +201,6 @@ pub trait Vector:
 
 /// The bits of sqrt(1/2): what [`VectorF32::split`] measures exponents from.
 pub(super) const SQRT_HALF_BITS: i32 = 0x3f35_04f3;
-/// All but the lowest 12 bits.
-pub(super) const HIGH_BITS: i32 = !0xfff;
 
 /// f32 vectors, with the access to exponents that exp and log are made of.
 pub trait VectorF32: Vector<Element = f32> {
@@ -211,8 +209,12 @@ pub trait VectorF32: Vector<Element = f32> {
     /// (m, e) with self = m * 2^e, m in \[sqrt(1/2), sqrt(2)) and e integral, for a positive,
     /// finite, normal self.
     fn split(self) -> (Self, Self);
-    /// self with the lowest 12 bits of its significand cleared, so that its square is exact.
-    fn high_part(self) -> Self;
+    /// c - self * b without the rounding of the product, for c near it: what a product, quotient
+    /// or sum lost when it was rounded.
+    #[inline(always)]
+    fn residual(self, b: Self, c: Self) -> Self {
+        self.neg_mul_add(b, c)
+    }
 }
 
 /// The four operators of a newtype around a vector register, from its intrinsics.

@@ -1,6 +1,6 @@
 //! x Phi(x) with Phi the normal distribution function, and its derivatives.
 
-use super::{UnaryKernel, exp_pair};
+use super::{ExpParts, UnaryKernel};
 use crate::elementwise::Accuracy;
 use crate::reference::normal;
 use crate::simd::VectorF32;
@@ -23,12 +23,14 @@ pub struct GeluDerivative;
 pub struct GeluSecondDerivative;
 
 impl UnaryKernel for NormalCdf {
-    const ACCURACY: Accuracy = Accuracy::ulps(5.5);
+    const ACCURACY: Accuracy = Accuracy::ulps(2.5);
 
     #[inline(always)]
     fn vector<V: VectorF32>(self, x: V) -> V {
-        let upper = tail(x.abs());
-        x.if_gt(V::zero(), V::one() - upper, upper)
+        let a = V::constant(15.0).min(x.abs());
+        let (y, low) = times_bell(upper(a), bell(a));
+        let above = (V::one() - y) - low;
+        x.if_gt(V::zero(), above, y + low)
     }
 
     #[inline]
@@ -38,7 +40,7 @@ impl UnaryKernel for NormalCdf {
 }
 
 impl UnaryKernel for Gelu {
-    const ACCURACY: Accuracy = Accuracy::ulps(5.5);
+    const ACCURACY: Accuracy = Accuracy::ulps(2.0);
 
     #[inline(always)]
     fn vector<V: VectorF32>(self, x: V) -> V {
@@ -46,7 +48,8 @@ impl UnaryKernel for Gelu {
         // term rounds to zero; the minimum keeps inf * 0 away.
         let a = x.abs();
         let near = V::constant(15.0).min(a);
-        V::zero().max(x) - near * upper(near) * bell(near)
+        let (y, low) = times_bell(upper_moment(near), bell(near));
+        (V::zero().max(x) - y) - low
     }
 
     #[inline]
@@ -69,8 +72,8 @@ impl UnaryKernel for GeluDerivative {
     fn vector<V: VectorF32>(self, x: V) -> V {
         let clamped = V::constant(15.0).min(V::constant(-15.0).max(x));
         let a = clamped.abs();
-        let bell = bell(a);
-        let above = upper(a) * bell;
+        let bell = bell(a).value();
+        let above = upper(a).0 * bell;
         let cdf = x.if_gt(V::zero(), V::one() - above, above);
         clamped.mul_add(bell * V::constant(DENSITY), cdf)
     }
@@ -91,7 +94,7 @@ impl UnaryKernel for GeluSecondDerivative {
     #[inline(always)]
     fn vector<V: VectorF32>(self, x: V) -> V {
         let a = V::constant(15.0).min(x.abs());
-        a.neg_mul_add(a, V::constant(2.0)) * (bell(a) * V::constant(DENSITY))
+        a.neg_mul_add(a, V::constant(2.0)) * (bell(a).value() * V::constant(DENSITY))
     }
 
     #[inline]
@@ -104,40 +107,83 @@ impl UnaryKernel for GeluSecondDerivative {
 /// 1 / sqrt(2 pi).
 const DENSITY: f64 = 0.398_942_280_401_432_7;
 
-/// e^(-a^2 / 2) for 0 <= a <= 15, the square to more bits than f32 has.
+/// e^(-a^2 / 2) for 0 <= a <= 15, in parts: the square to more bits than f32 has.
 #[inline(always)]
-fn bell<V: VectorF32>(a: V) -> V {
-    let high = a.high_part();
-    let half = V::constant(-0.5);
-    exp_pair(half * high * high, half * (a - high) * (a + high))
+fn bell<V: VectorF32>(a: V) -> ExpParts<V> {
+    let half = V::constant(0.5);
+    let square = a * a;
+    ExpParts::of(-half * square, half * a.residual(a, square))
 }
 
-/// 1 - Phi(a) for a >= 0.
+/// (1 - Phi(a)) / e^(-a^2 / 2) for 0 <= a <= 15, as a number and a small correction.
 #[inline(always)]
-fn tail<V: VectorF32>(a: V) -> V {
-    let a = V::constant(15.0).min(a);
-    upper(a) * bell(a)
+fn upper<V: VectorF32>(a: V) -> (V, V) {
+    let (w, error) = over_sum(V::one(), a);
+    // w p(v) grows like w^k with k about 1 + 2.6 w.
+    let power = w.mul_add(V::constant(2.6), V::one());
+    times_p(
+        w,
+        error * power,
+        w.neg_mul_add(V::constant(2.0 * SHIFT), V::one()),
+    )
 }
 
-/// (1 - Phi(a)) / e^(-a^2 / 2) for 0 <= a <= 15.
+/// a (1 - Phi(a)) / e^(-a^2 / 2) for 0 <= a <= 15, likewise.
 #[inline(always)]
-fn upper<V: VectorF32>(a: V) -> V {
-    // It is w p(v) with w = 1 / (a + 2.5) and v = (a - 2.5) w, with the
-    // minimax p of relative error 2e-8 on [0, 15].
-    let c = V::constant(2.5);
-    let w = V::one() / (a + c);
-    let v = (a - c) * w;
-    let p = v.polynomial([
-        0.706_656_659_925,
-        -0.433_692_012_236,
-        0.131_986_978_167,
-        0.009_235_874_700_14,
-        -0.016_386_180_823_4,
-        -0.001_600_824_561_08,
-        0.002_523_920_783_1,
-        0.000_684_400_731_592,
-        -0.000_311_613_042_445,
-        -0.000_157_692_926_21,
+fn upper_moment<V: VectorF32>(a: V) -> (V, V) {
+    let (q, error) = over_sum(a, a);
+    // q p(v) grows like q^k with k about 1 - 1.2 q.
+    let power = q.neg_mul_add(V::constant(1.2), V::one());
+    times_p(q, error * power, (q + q) - V::one())
+}
+
+/// c in [`times_p`].
+const SHIFT: f64 = 2.5;
+
+/// top / (a + c) for 0 <= a <= 15, as a number and a small correction.
+#[inline(always)]
+fn over_sum<V: VectorF32>(top: V, a: V) -> (V, V) {
+    let c = V::constant(SHIFT);
+    let sum = a + c;
+    let lost = a - (sum - c);
+    let w = V::one() / sum;
+    let q = top * w;
+    let remainder = q.neg_mul_add(lost, q.residual(sum, top));
+    (q, remainder * w)
+}
+
+/// (q + error) p(v), likewise: with w = 1 / (a + c) and v = (a - c) w = 1 - 2 c w = 2 a w - 1,
+/// w p(v) = (1 - Phi(a)) / e^(-a^2 / 2).
+#[inline(always)]
+fn times_p<V: VectorF32>(q: V, error: V, v: V) -> (V, V) {
+    // The minimax p for 0 <= a <= 15, of relative error 2e-9, as first + v rest: the sum of the
+    // two and the product with q are the places where bits would be lost.
+    let first = V::constant(0.706_656_656_780_2);
+    let rest = v.polynomial([
+        -0.433_692_125_917_4,
+        0.131_987_283_745,
+        0.009_238_620_040_588,
+        -0.016_390_124_216_66,
+        -0.001_619_551_204_806,
+        0.002_539_744_651_481,
+        0.000_736_693_425_935_3,
+        -0.000_334_595_019_11,
+        -0.000_220_211_935_463,
+        9.543_109_304_329e-6,
+        2.508_658_737_965e-5,
     ]);
-    w * p
+    let p = v.mul_add(rest, first);
+    let p_minus = v.residual(rest, p - first);
+    let y = q * p;
+    let low = error.mul_add(p, -q.residual(p, y));
+    (y, q.neg_mul_add(p_minus, low))
+}
+
+/// The product of a number and its correction with e^(-a^2 / 2), likewise.
+#[inline(always)]
+fn times_bell<V: VectorF32>((x, low): (V, V), bell: ExpParts<V>) -> (V, V) {
+    let (b, b_low) = bell.significand();
+    let y = x * b;
+    let low = x.mul_add(b_low, low.mul_add(b, -x.residual(b, y)));
+    (y.scale(bell.n), low.scale(bell.n))
 }

@@ -9,7 +9,7 @@ mod softplus;
 mod tanh;
 
 pub use exp::Exp;
-pub(crate) use exp::exp_pair;
+pub(crate) use exp::Parts as ExpParts;
 pub use gelu::{Gelu, GeluDerivative, GeluSecondDerivative, NormalCdf};
 pub use log::{Log, Log1p};
 pub use sigmoid::Sigmoid;

@@ -1,6 +1,6 @@
 //! The smooth relu.
 
-use super::{UnaryKernel, exp_pair};
+use super::{Exp, UnaryKernel};
 use crate::elementwise::Accuracy;
 use crate::simd::VectorF32;
 
@@ -9,24 +9,35 @@ use crate::simd::VectorF32;
 pub struct Softplus;
 
 impl UnaryKernel for Softplus {
-    const ACCURACY: Accuracy = Accuracy::ulps(2.5);
+    const ACCURACY: Accuracy = Accuracy::ulps(2.0);
 
     #[inline(always)]
     fn vector<V: VectorF32>(self, x: V) -> V {
-        let e = exp_pair(-x.abs(), V::zero());
-        // ln(1 + e) = e + e^2 p(e) with the minimax p on [0, 1]: relative error 8e-9.
-        let p = e.polynomial([
-            -0.5,
-            0.333_322_506_546,
-            -0.249_750_996_892,
-            0.197_743_339_751,
-            -0.155_695_711_168,
-            0.110_251_924_145,
-            -0.060_922_106_128_8,
-            0.021_875_760_024_9,
-            -0.003_677_540_912_96,
+        let e = Exp.vector(-x.abs());
+        // ln(1 + e) = base + ln(1 + u), where e > 1/2 with base ln 2 and u = (e - 1) / 2, exactly.
+        let half = V::constant(0.5);
+        let large = half.lt(e);
+        let u = V::select(large, e.mul_add(half, -half), e);
+        let base = V::select(large, V::constant(std::f64::consts::LN_2), V::zero());
+        // ln(1 + u) = u + u^2 p(u) with the minimax p on [-1/4, 1/2]: relative error 5e-9.
+        let p = u.polynomial([
+            -0.499_999_996_169_4,
+            0.333_334_574_071_7,
+            -0.250_001_996_201_4,
+            0.199_906_796_222_1,
+            -0.166_436_107_557_9,
+            0.144_735_054_104_2,
+            -0.131_917_573_260_4,
+            0.105_565_355_928_1,
+            -0.045_810_677_071_29,
         ]);
-        V::zero().max(x) + (e * e).mul_add(p, e)
+        // What the sum of the two large terms loses goes to the small one. Where the sum is
+        // infinite, that is NaN: the maximum, of numbers > -0.4, drops it.
+        let x = V::zero().max(x);
+        let sum = x + base;
+        let lost = x.min(base) - (sum - x.max(base));
+        let rest = (u * u).mul_add(p, u + lost);
+        sum + rest.max(-V::one())
     }
 
     #[inline]

@@ -1,6 +1,6 @@
 //! The hyperbolic tangent.
 
-use super::{UnaryKernel, exp_pair};
+use super::{Exp, UnaryKernel};
 use crate::elementwise::Accuracy;
 use crate::simd::VectorF32;
 
@@ -24,7 +24,7 @@ impl UnaryKernel for Tanh {
             -5.70498872745e-3,
         ]);
         let near = (square * a).mul_add(p, a);
-        let e = exp_pair(a + a, V::zero());
+        let e = Exp.vector(a + a);
         let far = V::one() - V::constant(2.0) / (e + V::one());
         a.if_lt(V::constant(0.625), near, far).copysign(x)
     }
