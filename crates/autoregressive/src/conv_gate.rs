@@ -1,7 +1,9 @@
 //! The gate of Gated PixelCNN. Van den Oord et al. 2016, arXiv:1606.05328, equation 2.
 
-use grad::kernels::elementwise;
+use grad::kernels::buffer::Buffer;
+use grad::kernels::reduce;
 use grad::{Element, Op, Saves, Tensor, Var, Vjp};
+use std::cell::OnceCell;
 
 /// tanh(a) sigmoid(b), where x = (a, b) on the last axis: [.., 2 C] -> [.., C].
 ///
@@ -9,29 +11,27 @@ use grad::{Element, Op, Saves, Tensor, Var, Vjp};
 /// If the last extent is odd.
 #[track_caller]
 pub(crate) fn gate<T: Element>(x: &Var<T>) -> Var<T> {
-    Var::apply(Gate, &[x])
+    let halves = OnceCell::new();
+    Var::apply(Gate { halves }, &[x])
 }
 
 /// The same on slices, rows of 2 C numbers to rows of C.
 pub(crate) fn gate_rows<T: Element>(x: &[T], channels: usize, y: &mut [T]) {
-    for (x, y) in x
-        .chunks_exact(2 * channels)
-        .zip(y.chunks_exact_mut(channels))
-    {
-        let (a, b) = x.split_at(channels);
-        elementwise::gate(a, b, y);
-    }
+    reduce::gate(x, channels, y, &mut Buffer::recycled(x.len()));
 }
 
-struct Gate;
+struct Gate<T: Element> {
+    /// tanh(a) and sigmoid(b), like x: kept instead of x.
+    halves: OnceCell<Buffer<T>>,
+}
 
-impl<T: Element> Op<T> for Gate {
+impl<T: Element> Op<T> for Gate<T> {
     fn name(&self) -> &'static str {
         "gate"
     }
 
     fn saves(&self) -> Saves {
-        Saves::INPUTS
+        Saves::NOTHING
     }
 
     #[track_caller]
@@ -43,22 +43,18 @@ impl<T: Element> Op<T> for Gate {
             "gate: expected two halves on the last axis of {shape}"
         );
         Tensor::build(shape.with(axis, twice / 2), |y| {
-            gate_rows(x[0].data(), twice / 2, y)
+            let mut halves = Buffer::recycled(x[0].len());
+            reduce::gate(x[0].data(), twice / 2, y, &mut halves);
+            let _ = self.halves.set(halves);
         })
     }
 
     fn vjp(&self, at: &Vjp<'_, T>, gy: Var<T>) {
         at.give(0, || {
-            let (x, gy) = (at.input(0), gy.into_value());
+            let halves = self.halves.get().expect("set by the forward pass");
             let channels = gy.shape().last_extent();
-            let rows = x.value().data().chunks_exact(2 * channels);
-            Var::constant(Tensor::build(*x.shape(), |gx| {
-                let gradients = gy.data().chunks_exact(channels);
-                for ((x, gy), gx) in rows.zip(gradients).zip(gx.chunks_exact_mut(2 * channels)) {
-                    let (a, b) = x.split_at(channels);
-                    let (ga, gb) = gx.split_at_mut(channels);
-                    elementwise::gate_gradient(a, b, gy, ga, gb);
-                }
+            Var::constant(Tensor::build(at.input_shape(0), |gx| {
+                reduce::gate_gradient(halves, gy.value().data(), channels, gx)
             }))
         });
     }

@@ -20,6 +20,7 @@ mod var;
 
 pub use kernels::{self, Element};
 pub use op::{Op, Saves, Vjp};
+pub use ops::BatchMoments;
 pub use shape::{MAX_RANK, Shape};
 pub use tape::Tape;
 pub use tensor::Tensor;

@@ -128,6 +128,12 @@ impl<'a, T: Element> Vjp<'a, T> {
         (self.parts[id] != Part::None).then_some(id)
     }
 
+    /// Whether the backward pass is recorded, so that what is given must be made of operations;
+    /// else it may come from any kernel.
+    pub fn records(&self) -> bool {
+        self.record
+    }
+
     /// Whether anyone wants the gradient of input `i`.
     #[track_caller]
     pub fn needs(&self, i: usize) -> bool {
@@ -156,6 +162,29 @@ impl<'a, T: Element> Vjp<'a, T> {
             Some(sum) => sum.accumulate(gradient),
         };
         self.slots.borrow_mut()[id] = Some(sum);
+    }
+
+    /// Gives a gradient that is `g` in one part of input `i` and zero elsewhere: `add` adds it to
+    /// what is there, `whole` makes all of it.
+    ///
+    /// # Panics
+    /// As [`give`](Self::give).
+    #[track_caller]
+    pub(crate) fn give_part(
+        &self,
+        i: usize,
+        g: Var<T>,
+        add: impl FnOnce(&mut [T], &[T]),
+        whole: impl FnOnce(Var<T>) -> Var<T>,
+    ) {
+        let Some(id) = self.target(i) else { return };
+        if !self.record
+            && let Some(sum) = &mut self.slots.borrow_mut()[id]
+            && let Some(sum) = sum.get_mut()
+        {
+            return add(sum, g.value().data());
+        }
+        self.give(i, || whole(g));
     }
 
     /// How many inputs there are.

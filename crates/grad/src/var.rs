@@ -104,6 +104,14 @@ impl<T: Element> Var<T> {
         Var::on_tape(value, nodes.clone(), id)
     }
 
+    /// The numbers, for writing, if nobody else holds them and no tape knows them.
+    pub(crate) fn get_mut(&mut self) -> Option<&mut [T]> {
+        match self.node {
+            None => self.value.get_mut(),
+            Some(_) => None,
+        }
+    }
+
     /// self + other of one shape, into the memory of whichever nobody else holds, if nothing is
     /// recorded.
     pub(crate) fn accumulate(mut self, mut other: Var<T>) -> Var<T> {

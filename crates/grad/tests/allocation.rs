@@ -126,6 +126,8 @@ fn a_conv_net_step_allocates_no_tensor() {
         filled(&[3, 3, 16, 16], 0.1),
         filled(&[16], 0.1),
         filled(&[4, 4, 1, 16], 0.1),
+        filled(&[16], 0.1).map(|x| 1.0 + x),
+        filled(&[16], 0.1),
     ];
     let same = Conv2d::new([8, 12, 12, 2], 16, [3, 3]).with_padding(Padding::same(3));
     let down = Conv2d::new([8, 12, 12, 16], 16, [3, 3])
@@ -137,7 +139,7 @@ fn a_conv_net_step_allocates_no_tensor() {
     check("conv net", params, 12, |p| {
         let h = x.conv2d_bias(&p[0], &p[1], Activation::Relu, same);
         let h = h.conv2d_bias(&p[2], &p[3], Activation::LeakyRelu(0.2), down);
-        let h = h.layer_norm(1e-5).gelu();
+        let h = h.layer_norm(&p[5], &p[6], 1e-5).gelu();
         let logits = h.conv2d_input_gradient(&p[4], up);
         logits.bce_with_logits_sum_rows(&target).mean() * 0.01
     });

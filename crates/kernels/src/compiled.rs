@@ -8,8 +8,10 @@
 use crate::autoregressive::nade;
 use crate::conv::{self, Conv2d};
 use crate::elementwise::{Binary, Operand, Unary, broadcast, combine};
-use crate::gemm::Epilogue;
-use crate::reduce::{self, columns, layer_norm, likelihood, rows, softmax};
+use crate::gemm::{Activation, Epilogue};
+use crate::reduce::{
+    self, batch_norm, bias, columns, gate, layer_norm, likelihood, logistics, rows, softmax,
+};
 
 macro_rules! compiled {
     ($(fn $name:ident($($arg:ident: $Arg:ty),* $(,)?) $(-> $Out:ty)? { $body:expr })*) => {
@@ -56,12 +58,6 @@ compiled! {
     }
     fn leaky_relu_gradient(slope: Self, x: &[Self], gy: &[Self], gx: &mut [Self]) {
         combine::leaky_relu_gradient_body(slope, x, gy, gx)
-    }
-    fn gate(a: &[Self], b: &[Self], y: &mut [Self]) { combine::gate_body(a, b, y) }
-    fn gate_gradient(
-        a: &[Self], b: &[Self], gy: &[Self], ga: &mut [Self], gb: &mut [Self],
-    ) {
-        combine::gate_gradient_body(a, b, gy, ga, gb)
     }
 
     fn sum(x: &[Self]) -> Self { reduce::sum_body(x) }
@@ -116,6 +112,39 @@ compiled! {
         layer_norm::layer_norm_gradient_body(
             x, gain, mean, inverse_std, gy, gx, g_gain, g_bias,
         )
+    }
+    fn batch_norm(
+        x: &[Self], gain: &[Self], bias: &[Self], epsilon: Self,
+        y: &mut [Self], mean: &mut [Self], variance: &mut [Self],
+    ) {
+        batch_norm::batch_norm_body(x, gain, bias, epsilon, y, mean, variance)
+    }
+    fn batch_norm_gradient(
+        x: &[Self], gain: &[Self], mean: &[Self], variance: &[Self], epsilon: Self, gy: &[Self],
+        gx: &mut [Self], g_gain: &mut [Self], g_bias: &mut [Self],
+    ) {
+        batch_norm::batch_norm_gradient_body(
+            x, gain, mean, variance, epsilon, gy, gx, g_gain, g_bias,
+        )
+    }
+    fn bias_activation(x: &[Self], bias: &[Self], activation: Activation, y: &mut [Self]) {
+        bias::bias_activation_body(x, bias, activation, y)
+    }
+    fn bias_activation_gradient(
+        y: &[Self], gy: &[Self], activation: Activation, gx: &mut [Self], g_bias: &mut [Self],
+    ) {
+        bias::bias_activation_gradient_body(y, gy, activation, gx, g_bias)
+    }
+    fn gate(x: &[Self], cols: usize, y: &mut [Self], halves: &mut [Self]) {
+        gate::gate_body(x, cols, y, halves)
+    }
+    fn gate_gradient(halves: &[Self], gy: &[Self], cols: usize, gx: &mut [Self]) {
+        gate::gate_gradient_body(halves, gy, cols, gx)
+    }
+    fn logistic_mixture(
+        parameters: &[Self], x: &[Self], levels: usize, nll: &mut [Self], gradient: &mut [Self],
+    ) {
+        logistics::logistic_mixture_body(parameters, x, levels, nll, gradient)
     }
 
     fn conv_forward(

@@ -274,19 +274,12 @@ fn combinations_are_their_formulas() {
         let (mut leaky, mut leaky_gradient) = (vec![0.0; len], vec![0.0; len]);
         elementwise::leaky_relu(0.2, &a, &mut leaky);
         elementwise::leaky_relu_gradient(0.2, &a, &b, &mut leaky_gradient);
-        let (mut gate, mut ga, mut gb) = (vec![0.0; len], vec![0.0; len], vec![0.0; len]);
-        elementwise::gate(&a, &b, &mut gate);
-        elementwise::gate_gradient(&a, &b, &c, &mut ga, &mut gb);
         for i in 0..len {
             let (a, b, c) = (d(a[i]), d(b[i]), d(c[i]));
             close(y[i], 3.0 * (a + 0.5 * b + c));
             close(z[i], a * b + c);
             close(leaky[i], if a > 0.0 { a } else { d(0.2) * a });
             close(leaky_gradient[i], if a > 0.0 { b } else { d(0.2) * b });
-            let (t, s) = (a.tanh(), 1.0 / (1.0 + (-b).exp()));
-            close(gate[i], t * s);
-            close(ga[i], c * s * (1.0 - t * t));
-            close(gb[i], c * t * s * (1.0 - s));
         }
     });
 }

@@ -3,46 +3,12 @@
 use kernels::reference::rows as reference;
 use kernels::{Element, Isa, parallel, reduce};
 
+mod common;
+use common::{close, everywhere, f64s, numbers};
+
 const LENGTHS: &[usize] = &[
     1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 66, 127, 784,
 ];
-
-fn numbers<T: Element>(len: usize, seed: u32) -> Vec<T> {
-    let number = |i: u32| {
-        let bits = (i.wrapping_add(seed)).wrapping_mul(0x9e37_79b9) ^ (i << 7);
-        T::from_f64(f64::from(bits as f32 / u32::MAX as f32 - 0.5) * 6.0)
-    };
-    (0..len as u32).map(number).collect()
-}
-
-fn f64s<T: Element>(x: &[T]) -> Vec<f64> {
-    x.iter().map(|x| x.to_f64()).collect()
-}
-
-/// Whether all are within `tolerance` (for f32; a billionth of that for f64) of the references,
-/// relative to `size`.
-#[track_caller]
-fn close<T: Element>(what: &str, found: &[T], expected: &[f64], size: f64) {
-    let tolerance = if T::NAME == "f32" { 3e-6 } else { 3e-14 };
-    assert_eq!(found.len(), expected.len(), "{what}");
-    for (i, (y, r)) in found.iter().zip(expected).enumerate() {
-        let error = (y.to_f64() - r).abs();
-        let ok = error <= tolerance * (r.abs() + size);
-        assert!(
-            ok,
-            "{what} {} {} at {i}: {y}, expected {r}",
-            T::NAME,
-            Isa::current()
-        );
-    }
-}
-
-fn everywhere(test_f32: impl Fn(), test_f64: impl Fn()) {
-    for isa in Isa::available() {
-        isa.scoped(&test_f32);
-    }
-    test_f64();
-}
 
 #[test]
 fn slices() {
@@ -302,7 +268,12 @@ fn threads_do_not_change_a_bit() {
                 reduce::sum_middle(&x, rows / 10, cols, &mut middle);
                 let mut gl = vec![0.0; x.len()];
                 reduce::bce_with_logits_gradient(&x, &x, &g, cols, &mut gl);
+                let (row, per_row) = (&x[..cols], vec![1.0; rows]);
+                let (mut gx, mut gain, mut bias) = (gl.clone(), vec![0.0; cols], vec![0.0; cols]);
+                let to = (&mut gx[..], &mut gain[..], &mut bias[..]);
+                reduce::layer_norm_gradient(&x, row, &g, &per_row, &gl, to.0, to.1, to.2);
                 (
+                    (gx, gain, bias),
                     soft,
                     lse,
                     columns,

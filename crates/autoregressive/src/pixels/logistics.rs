@@ -1,60 +1,72 @@
-//! Mixtures of discretised logistic distributions.
-//!
-//! With the level at c in [-1, 1], half a level h, and a = (c + h - mu) / s, b = (c - h - mu) / s:
-//!
-//! ```text
-//! p = sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - e^(b - a)),   a - b = 2 h / s
-//! ```
-//!
-//! so log p is a sum of three terms none of which cancels, however far the level lies in a tail.
-//! The first level has b = -inf, the last a = inf: there just one of the three remains.
+//! Mixtures of discretised logistic distributions: [`logistic_mixture`] with its gradient, and what
+//! sampling and coding need of the same distribution.
 
 use super::choose;
 use super::portable::{exp, one_minus_exp, sigmoid};
-use grad::{Element, Tensor, Var};
+use grad::kernels::Binary;
+use grad::kernels::buffer::Buffer;
+use grad::kernels::elementwise::{self, Operand};
+use grad::kernels::reduce::{self, LOG_SCALES, logistic_mixture};
+use grad::{Element, Op, Saves, Tensor, Var, Vjp};
 use nn::random::{Stream, uniform};
-
-/// Scales are not smaller than e^-7, an eighth of a level of 256, as in the paper's code; and not
-/// so large that f32 cannot tell the chance of a single level from 0.
-const LOG_SCALES: [f64; 2] = [-7.0, 20.0];
+use std::cell::OnceCell;
 
 /// -log p(x) of each row, `[B]`: parameters `[B, D, 3, M]`, x `[B, D]`.
 pub(super) fn nll<T: Element>(parameters: &Var<T>, x: &Tensor<T>, levels: usize) -> Var<T> {
-    let [rows, dims, _, components] = parameters.shape()[..] else {
-        unreachable!("the caller has reshaped the parameters");
+    let op = Nll {
+        x: x.clone(),
+        levels,
+        gradient: OnceCell::new(),
     };
-    let part = |i| {
-        parameters
-            .slice(2, i..i + 1)
-            .reshape([rows, dims, components])
-    };
-    let log_weight = part(0).log_softmax();
-    let mu = part(1);
-    let [least, largest] = LOG_SCALES.map(|s| Var::constant(Tensor::scalar(T::from_f64(s))));
-    let log_scale = part(2).max(&least).min(&largest);
+    Var::apply(op, &[parameters])
+}
 
-    let half = 1.0 / (levels - 1) as f64;
-    let column = |f: &dyn Fn(f64) -> f64| {
-        Var::constant(
-            x.map(|x| T::from_f64(f(x.to_f64())))
-                .reshape([rows, dims, 1]),
-        )
-    };
-    let has = |condition: bool| if condition { 1.0 } else { 0.0 };
-    // Within half a level of the ends, whatever rounding x went through.
-    let first = |x: f64| x < 0.5 * half;
-    let last = |x: f64| x > 1.0 - 0.5 * half;
+struct Nll<T: Element> {
+    x: Tensor<T>,
+    levels: usize,
+    /// By the parameters, from the forward pass: kept instead of those.
+    gradient: OnceCell<Buffer<T>>,
+}
 
-    let inverse_scale = log_scale.scale(-1.0).exp();
-    let a = (column(&|x| 2.0 * x - 1.0 + half) - &mu) * &inverse_scale;
-    let b = (column(&|x| 2.0 * x - 1.0 - half) - &mu) * &inverse_scale;
-    // 1 - e^-d = 2 t / (1 + t) with t = tanh(d / 2): exact also for small d.
-    let t = inverse_scale.scale(half).tanh();
-    let width = (t.scale(2.0) / t.shift(1.0)).log();
-    let log_p = width * column(&|x| has(!first(x) && !last(x)))
-        - a.scale(-1.0).softplus() * column(&|x| has(!last(x)))
-        - b.softplus() * column(&|x| has(!first(x)));
-    (log_weight + log_p).logsumexp(2).sum_axes(&[1]).scale(-1.0)
+impl<T: Element> Op<T> for Nll<T> {
+    fn name(&self) -> &'static str {
+        "logistic_mixture"
+    }
+
+    fn saves(&self) -> Saves {
+        Saves::NOTHING
+    }
+
+    fn forward(&self, parameters: &[&Tensor<T>]) -> Tensor<T> {
+        let [rows, dims] = [self.x.shape()[0], self.x.shape()[1]];
+        let mut nll = Buffer::recycled(self.x.len());
+        let mut gradient = Buffer::recycled(parameters[0].len());
+        logistic_mixture(
+            parameters[0].data(),
+            self.x.data(),
+            self.levels,
+            &mut nll,
+            &mut gradient,
+        );
+        let _ = self.gradient.set(gradient);
+        Tensor::build([rows], |sums| reduce::sum_rows(&nll, dims, sums))
+    }
+
+    fn vjp(&self, at: &Vjp<'_, T>, g: Var<T>) {
+        at.give(0, || {
+            let gradient = self.gradient.get().expect("set by the forward pass");
+            let (shape, g) = (at.input_shape(0), g.value().data());
+            let columns = shape[1..].iter().product();
+            Var::constant(Tensor::build(shape, |out| {
+                let (gradient, g) = (Operand::Full(gradient), Operand::Column(g));
+                elementwise::binary_broadcast(Binary::Mul, gradient, g, columns, out)
+            }))
+        });
+    }
+
+    fn first_order_only(&self) -> bool {
+        true
+    }
 }
 
 /// (logit of the weight, mu, scale) of each component.

@@ -2,7 +2,7 @@
 //! gradient. Each is linear in both operands, and each one's derivatives are the other two.
 
 use super::Entry;
-use super::linear::{assert_differentiable, saves_for, through};
+use super::bias::{assert_differentiable, saves_for, through};
 use super::sample::{sample, uniform};
 use crate::{Element, Op, Saves, Shape, Tensor, Var, Vjp};
 #[cfg(doc)]
@@ -125,7 +125,7 @@ impl<T: Element> Op<T> for Forward {
         "conv2d"
     }
     fn saves(&self) -> Saves {
-        saves_for(self.activation)
+        saves_for(self.activation, 0b11)
     }
     #[track_caller]
     fn forward(&self, inputs: &[&Tensor<T>]) -> Tensor<T> {
@@ -145,12 +145,9 @@ impl<T: Element> Op<T> for Forward {
         })
     }
     fn vjp(&self, at: &Vjp<'_, T>, gy: Var<T>) {
-        let gy = through(self.activation, at, gy);
+        let gy = through(self.activation, at, gy, 2);
         at.give(0, || gy.conv2d_input_gradient(&at.input(1), self.geometry));
         at.give(1, || at.input(0).conv2d_weight_gradient(&gy, self.geometry));
-        if at.inputs() == 3 {
-            at.give(2, || gy.sum_to(at.input_shape(2)));
-        }
     }
 }
 

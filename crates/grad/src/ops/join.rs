@@ -3,6 +3,7 @@
 use super::Entry;
 use super::sample::{sample, uniform};
 use crate::{Element, MAX_RANK, Op, Saves, Shape, Tensor, Var, Vjp};
+use kernels::elementwise;
 use std::ops::Range;
 
 pub(super) const SLICE: Entry = Entry {
@@ -92,10 +93,16 @@ impl<T: Element> Op<T> for Slice {
         })
     }
     fn vjp(&self, at: &Vjp<'_, T>, g: Var<T>) {
-        at.give(0, || {
-            let after = at.input_shape(0)[self.axis] - self.end;
-            g.pad(self.axis, self.start, after)
-        });
+        let (_, extent, inner) = around(&at.input_shape(0), self.axis);
+        let (start, taken) = (self.start * inner, (self.end - self.start) * inner);
+        let add = |sum: &mut [T], g: &[T]| {
+            let rows = sum.chunks_exact_mut((extent * inner).max(1));
+            for (sum, g) in rows.zip(g.chunks_exact(taken.max(1))) {
+                elementwise::add_assign(&mut sum[start..start + taken], g);
+            }
+        };
+        let whole = |g: Var<T>| g.pad(self.axis, self.start, extent - self.end);
+        at.give_part(0, g, add, whole);
     }
 }
 

@@ -1,6 +1,7 @@
 //! A fully connected layer: product, bias and activation in one pass.
 
 use super::Entry;
+use super::bias::{assert_differentiable, saves_for, through};
 use super::matmul::rows_of;
 use super::sample::{sample, uniform};
 use crate::{Element, Op, Saves, Tensor, Var, Vjp};
@@ -50,44 +51,12 @@ pub(super) const LINEAR: Entry = Entry {
 /// Inputs x, w and, if there are three, b.
 struct Linear(Activation);
 
-/// What an operation saves whose fused activation sees its derivative in its output.
-pub(super) fn saves_for(activation: Activation) -> Saves {
-    Saves {
-        inputs: 0b11,
-        output: activation != Activation::Identity,
-    }
-}
-
-/// The gradient before a fused activation, from the one after it.
-pub(super) fn through<T: Element>(activation: Activation, at: &Vjp<'_, T>, g: Var<T>) -> Var<T> {
-    match activation {
-        Activation::Identity => g,
-        Activation::Relu => g.relu_gradient(&at.output()),
-        Activation::LeakyRelu(slope) => g.leaky_relu_gradient(&at.output(), f64::from(slope)),
-        other => unreachable!("{other:?} was refused when it was applied"),
-    }
-}
-
-/// The derivative must be seen in the sign of the output.
-#[track_caller]
-pub(super) fn assert_differentiable(op: &str, activation: Activation) {
-    let seen = match activation {
-        Activation::Identity | Activation::Relu => true,
-        Activation::LeakyRelu(slope) => slope >= 0.0,
-        _ => false,
-    };
-    assert!(
-        seen,
-        "{op}: no derivative for the fused activation {activation:?}"
-    );
-}
-
 impl<T: Element> Op<T> for Linear {
     fn name(&self) -> &'static str {
         "linear"
     }
     fn saves(&self) -> Saves {
-        saves_for(self.0)
+        saves_for(self.0, 0b11)
     }
     #[track_caller]
     fn forward(&self, inputs: &[&Tensor<T>]) -> Tensor<T> {
@@ -114,14 +83,11 @@ impl<T: Element> Op<T> for Linear {
         })
     }
     fn vjp(&self, at: &Vjp<'_, T>, g: Var<T>) {
-        let g = through(self.0, at, g);
+        let g = through(self.0, at, g, 2);
         at.give(0, || g.matmul_with(&at.input(1), false, true));
         at.give(1, || {
             rows_of(&at.input(0)).matmul_with(&rows_of(&g), true, false)
         });
-        if at.inputs() == 3 {
-            at.give(2, || g.sum_to(at.input_shape(2)));
-        }
     }
 }
 

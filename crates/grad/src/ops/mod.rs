@@ -8,13 +8,15 @@
 
 mod affine;
 mod arithmetic;
+mod batch_norm;
+mod bias;
 mod conv;
 mod index;
 mod join;
+mod layer_norm;
 mod linear;
 mod loss;
 mod matmul;
-mod norm;
 mod panels;
 mod reduce;
 mod relu;
@@ -25,6 +27,7 @@ mod stretch;
 mod unary;
 mod view;
 
+pub use batch_norm::BatchMoments;
 pub(crate) use sample::splitmix;
 pub use sample::{Run, Sample};
 
@@ -67,6 +70,7 @@ pub const TABLE: &[Entry] = &[
     unary::GELU_SECOND_DERIVATIVE,
     matmul::MATMUL,
     linear::LINEAR,
+    bias::BIAS_ACTIVATION,
     conv::CONV2D,
     conv::CONV2D_INPUT_GRADIENT,
     conv::CONV2D_WEIGHT_GRADIENT,
@@ -78,7 +82,8 @@ pub const TABLE: &[Entry] = &[
     softmax::SOFTMAX_GRADIENT,
     softmax::LOG_SOFTMAX,
     softmax::LOG_SOFTMAX_GRADIENT,
-    norm::LAYER_NORM,
+    layer_norm::LAYER_NORM,
+    batch_norm::BATCH_NORM,
     loss::BCE_WITH_LOGITS,
     loss::BCE_GRADIENT,
     loss::CROSS_ENTROPY,

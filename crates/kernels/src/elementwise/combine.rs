@@ -1,7 +1,6 @@
 //! Computations with parameters, or that read and write several slices in one pass.
 
 use super::binary::Binary;
-use super::unary::{Sigmoid, Tanh};
 use super::{Lanewise, binary_scalar, lanewise};
 use crate::element::Element;
 use crate::simd::Vector;
@@ -145,63 +144,4 @@ pub(crate) fn leaky_relu_gradient_body<T: Element>(slope: T, x: &[T], gy: &[T], 
         }
     }
     lanewise(Gradient(slope.to_f64()), [gx], [x, gy]);
-}
-
-/// y = tanh(a) sigmoid(b): the gated activation of van den Oord et al. 2016, arXiv:1606.05328,
-/// equation 2.
-///
-/// # Panics
-/// If the lengths differ.
-#[track_caller]
-#[inline]
-pub fn gate<T: Element>(a: &[T], b: &[T], y: &mut [T]) {
-    T::gate(a, b, y)
-}
-
-#[track_caller]
-pub(crate) fn gate_body<T: Element>(a: &[T], b: &[T], y: &mut [T]) {
-    #[derive(Clone, Copy)]
-    struct Gate;
-    impl Lanewise<1, 2> for Gate {
-        #[inline(always)]
-        fn apply<V: Vector>(self, _: [V; 1], [a, b]: [V; 2]) -> [V; 1] {
-            [a.apply(Tanh) * b.apply(Sigmoid)]
-        }
-    }
-    lanewise(Gate, [y], [a, b]);
-}
-
-/// The gradients of [`gate`] times gy: ga = gy sigmoid(b) (1 - tanh(a)^2) and
-/// gb = gy tanh(a) sigmoid(b) (1 - sigmoid(b)).
-///
-/// # Panics
-/// If the lengths differ.
-#[track_caller]
-#[inline]
-pub fn gate_gradient<T: Element>(a: &[T], b: &[T], gy: &[T], ga: &mut [T], gb: &mut [T]) {
-    T::gate_gradient(a, b, gy, ga, gb)
-}
-
-#[track_caller]
-pub(crate) fn gate_gradient_body<T: Element>(
-    a: &[T],
-    b: &[T],
-    gy: &[T],
-    ga: &mut [T],
-    gb: &mut [T],
-) {
-    #[derive(Clone, Copy)]
-    struct Gradient;
-    impl Lanewise<2, 3> for Gradient {
-        #[inline(always)]
-        fn apply<V: Vector>(self, _: [V; 2], [a, b, gy]: [V; 3]) -> [V; 2] {
-            let (t, s) = (a.apply(Tanh), b.apply(Sigmoid));
-            let gs = gy * s;
-            [
-                gs * ((V::one() - t) * (V::one() + t)),
-                gs * t * (V::one() - s),
-            ]
-        }
-    }
-    lanewise(Gradient, [ga, gb], [a, b, gy]);
 }

@@ -12,9 +12,7 @@ pub mod unary;
 
 pub use binary::{Binary, BinaryKernel};
 pub use broadcast::Operand;
-pub use combine::{
-    add_assign, affine, axpy, gate, gate_gradient, leaky_relu, leaky_relu_gradient, mul_add, scale,
-};
+pub use combine::{add_assign, affine, axpy, leaky_relu, leaky_relu_gradient, mul_add, scale};
 pub use lanewise::{Lanewise, lanewise};
 pub use unary::{Unary, UnaryKernel};
 

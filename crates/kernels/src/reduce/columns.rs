@@ -5,6 +5,7 @@ use crate::buffer::Buffer;
 use crate::element::Element;
 use crate::parallel;
 use crate::simd::{Isa, Kernel, Vector, dispatch};
+use std::ops::Range;
 
 /// y\[c\] = the sum over r of x\[r, c\]: the gradient of a bias.
 ///
@@ -63,68 +64,166 @@ pub(crate) fn sum_middle_body<T: Element>(x: &[T], n: usize, inner: usize, y: &m
 }
 
 /// About how many elements make one slab of rows, which is summed by itself: the unit of work of
-/// a thread, and what keeps chains of additions short.
+/// a thread, what stays in its cache between two passes, and what keeps chains of additions short.
 const SLAB: usize = 1 << 16;
+
+/// How many rows of `cols` make a slab.
+pub(super) fn slab_rows(cols: usize) -> usize {
+    (SLAB / cols.max(1)).max(16)
+}
 
 fn slabs<T: Element>(isa: Isa, x: &[T], rows: usize, y: &mut [T], split: bool) {
     let cols = y.len();
-    let slab = (SLAB / cols.max(1)).max(16);
-    if rows <= slab {
+    if rows <= slab_rows(cols) {
         return dispatch(isa, Columns { x, y });
     }
-    let slabs = rows.div_ceil(slab);
-    let mut partial = Buffer::recycled(slabs * cols);
-    let one = |(x, y): (&[T], &mut [T])| dispatch(isa, Columns { x, y });
-    if split {
-        use rayon::prelude::*;
-        x.par_chunks(slab * cols)
-            .zip(partial.par_chunks_mut(cols))
-            .for_each(one);
-    } else {
-        x.chunks(slab * cols)
-            .zip(partial.chunks_mut(cols))
-            .for_each(one);
+    let partial = by_slabs(rows, cols, cols, [], split, |slab, [], y| {
+        let x = &x[slab.start * cols..slab.end * cols];
+        dispatch(isa, Columns { x, y })
+    });
+    slabs(isa, &partial, partial.len() / cols.max(1), y, false);
+}
+
+/// Runs `f` for every slab of `rows` rows: it is given the slab's rows, those rows of each of `M`
+/// results `[rows, cols]`, and `width` numbers of its own. Those of all slabs, in order, are
+/// returned: `[slabs, width]`.
+pub(super) fn by_slabs<T: Element, const M: usize>(
+    rows: usize,
+    cols: usize,
+    width: usize,
+    out: [&mut [T]; M],
+    split: bool,
+    f: impl Fn(Range<usize>, [&mut [T]; M], &mut [T]) + Sync,
+) -> Buffer<T> {
+    let slab = slab_rows(cols);
+    let mut partial = Buffer::recycled(rows.div_ceil(slab) * width);
+    let work = Slabs {
+        first: 0,
+        rows,
+        cols,
+        width,
+        out,
+        partial: &mut partial,
+    };
+    // Kernels that `f` calls ask for the instruction set on whatever thread they are.
+    let isa = Isa::current();
+    let f = |slab: Range<usize>, out: [&mut [T]; M], partial: &mut [T]| {
+        isa.scoped(|| f(slab, out, partial))
+    };
+    work.run(slab, split && parallel::threads() > 1, &f);
+    partial
+}
+
+/// Rows from `first` on, what is written of them, and the numbers of their slabs.
+struct Slabs<'a, T, const M: usize> {
+    first: usize,
+    rows: usize,
+    cols: usize,
+    width: usize,
+    out: [&'a mut [T]; M],
+    partial: &'a mut [T],
+}
+
+impl<T: Element, const M: usize> Slabs<'_, T, M> {
+    fn run<F>(self, slab: usize, split: bool, f: &F)
+    where
+        F: Fn(Range<usize>, [&mut [T]; M], &mut [T]) + Sync,
+    {
+        if self.rows <= slab {
+            if self.rows > 0 {
+                f(self.first..self.first + self.rows, self.out, self.partial);
+            }
+            return;
+        }
+        let middle = self.rows.div_ceil(slab) / 2 * slab;
+        let (partial_left, partial_right) = self.partial.split_at_mut(middle / slab * self.width);
+        let mut out_right = self.out;
+        let out_left = out_right.each_mut().map(|right| {
+            let (left, rest) = std::mem::take(right).split_at_mut(middle * self.cols);
+            *right = rest;
+            left
+        });
+        let left = Slabs {
+            rows: middle,
+            out: out_left,
+            partial: partial_left,
+            ..self
+        };
+        let right = Slabs {
+            first: self.first + middle,
+            rows: self.rows - middle,
+            out: out_right,
+            partial: partial_right,
+            ..self
+        };
+        if split {
+            rayon::join(|| left.run(slab, true, f), || right.run(slab, true, f));
+        } else {
+            left.run(slab, false, f);
+            right.run(slab, false, f);
+        }
     }
-    slabs_of(isa, &partial, slabs, y);
 }
 
-/// The slabs' sums are a matrix too, and summed the same way.
-fn slabs_of<T: Element>(isa: Isa, x: &[T], rows: usize, y: &mut [T]) {
-    slabs(isa, x, rows, y, false);
+/// y = the sum over the rows of x.
+pub(super) struct Columns<'a, T> {
+    pub(super) x: &'a [T],
+    pub(super) y: &'a mut [T],
 }
 
-struct Columns<'a, T> {
-    x: &'a [T],
-    y: &'a mut [T],
+impl<T: Element> ColumnSums<T> for Columns<'_, T> {
+    fn cols(&self) -> usize {
+        self.y.len()
+    }
+
+    #[inline(always)]
+    fn block<V: Vector<Element = T>, const N: usize>(&mut self, c: usize) {
+        let mut sums = [V::zero(); N];
+        for row in self.x.chunks_exact(self.y.len()) {
+            for (k, sum) in sums.iter_mut().enumerate() {
+                *sum = *sum + at::<V, N>(row, c + k * V::LANES);
+            }
+        }
+        for (k, sum) in sums.into_iter().enumerate() {
+            sum.store_partial(&mut self.y[c + k * V::LANES..]);
+        }
+    }
 }
 
 impl<T: Element> Kernel<T> for Columns<'_, T> {
     type Output = ();
-
     #[inline(always)]
     fn run<V: Vector<Element = T>>(self) {
-        let Columns { x, y } = self;
-        let cols = y.len();
+        self.all::<V>()
+    }
+}
+
+/// The columns of a vector that begins at column `i`: the last one of `x`, if `N` is 1, may be cut.
+#[inline(always)]
+pub(super) fn at<V: Vector, const N: usize>(x: &[V::Element], i: usize) -> V {
+    if N == 1 {
+        V::load_partial(&x[i..])
+    } else {
+        V::load(&x[i..])
+    }
+}
+
+/// Sums over rows, `N` vectors of columns at a time: the sums stay in registers.
+pub(super) trait ColumnSums<T: Element>: Sized {
+    /// How many columns there are.
+    fn cols(&self) -> usize;
+    /// The sums of the `N` vectors of columns from column `c` on.
+    fn block<V: Vector<Element = T>, const N: usize>(&mut self, c: usize);
+
+    #[inline(always)]
+    fn all<V: Vector<Element = T>>(mut self) {
         let mut c = 0;
-        // Four vectors of columns at a time, then one: the sums stay in registers.
-        while c + 4 * V::LANES <= cols {
-            let mut sums = [V::zero(); 4];
-            for row in x.chunks_exact(cols) {
-                for (k, sum) in sums.iter_mut().enumerate() {
-                    *sum = *sum + V::load(&row[c + k * V::LANES..]);
-                }
-            }
-            for (k, sum) in sums.into_iter().enumerate() {
-                sum.store(&mut y[c + k * V::LANES..]);
-            }
+        while c + 4 * V::LANES <= self.cols() {
+            self.block::<V, 4>(c);
             c += 4 * V::LANES;
         }
-        while c < cols {
-            let mut sum = V::zero();
-            for row in x.chunks_exact(cols) {
-                sum = sum + V::load_partial(&row[c..]);
-            }
-            sum.store_partial(&mut y[c..]);
+        while c < self.cols() {
+            self.block::<V, 1>(c);
             c += V::LANES;
         }
     }

@@ -1,11 +1,11 @@
 //! Layer normalisation over rows.
 
+use super::columns::{Columns, by_slabs, sum_columns_body};
 use super::line;
 use super::rows::{Out, RowKernel, check, count, rows};
-use super::sum_columns;
 use crate::buffer::Buffer;
 use crate::element::Element;
-use crate::simd::Vector;
+use crate::simd::{Isa, Vector, dispatch};
 
 /// y = (x - mean) / sqrt(variance + epsilon) * gain + bias with the mean and the (biased) variance
 /// of each row (Ba, Kiros and Hinton 2016, arXiv:1607.06450).
@@ -183,25 +183,27 @@ pub(crate) fn layer_norm_gradient_body<T: Element>(
     check("layer_norm_gradient", "gx", gx.len(), x.len());
     check("layer_norm_gradient", "g_gain", g_gain.len(), cols);
     check("layer_norm_gradient", "g_bias", g_bias.len(), cols);
-    let mut scaled = Buffer::recycled(x.len());
-    let kernel = Gradient {
-        x,
-        gain,
-        mean,
-        inverse_std,
-        gy,
-    };
-    let out = [
-        Out {
-            data: gx,
-            width: cols,
-        },
-        Out {
-            data: &mut scaled[..],
-            width: cols,
-        },
-    ];
-    rows(kernel, n, 4 * cols, out);
-    sum_columns(&scaled, g_gain);
-    sum_columns(gy, g_bias);
+    // A slab's gy n is summed while it is in the cache.
+    let isa = Isa::current();
+    let partial = by_slabs(n, cols, 2 * cols, [gx], true, |slab, [gx], sums| {
+        let mut scaled = Buffer::recycled(gx.len());
+        let range = slab.start * cols..slab.end * cols;
+        let kernel = Gradient {
+            x: &x[range.clone()],
+            gain,
+            mean: &mean[slab.clone()],
+            inverse_std: &inverse_std[slab.clone()],
+            gy: &gy[range.clone()],
+        };
+        let out = [gx, &mut scaled[..]].map(|data| Out { data, width: cols });
+        rows(kernel, slab.len(), 4 * cols, out);
+        let (of_gain, of_bias) = sums.split_at_mut(cols);
+        let columns = |x, y| dispatch(isa, Columns { x, y });
+        columns(&scaled, of_gain);
+        columns(&gy[range], of_bias);
+    });
+    let mut sums = Buffer::recycled(2 * cols);
+    sum_columns_body(&partial, &mut sums);
+    g_gain.copy_from_slice(&sums[..cols]);
+    g_bias.copy_from_slice(&sums[cols..]);
 }

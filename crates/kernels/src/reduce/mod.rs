@@ -3,18 +3,26 @@
 //!
 //! Matrices are row-major `[rows, cols]`; a function that takes `cols` finds `rows` itself.
 
+pub(crate) mod batch_norm;
+pub(crate) mod bias;
 pub(crate) mod columns;
+pub(crate) mod gate;
 pub(crate) mod layer_norm;
 pub(crate) mod likelihood;
 mod line;
+pub(crate) mod logistics;
 pub(crate) mod rows;
 pub(crate) mod softmax;
 
+pub use batch_norm::{batch_norm, batch_norm_gradient};
+pub use bias::{bias_activation, bias_activation_gradient};
 pub use columns::{sum_columns, sum_middle};
+pub use gate::{gate, gate_gradient};
 pub use layer_norm::{layer_norm, layer_norm_gradient};
 pub use likelihood::{
     bce_with_logits, bce_with_logits_gradient, cross_entropy, cross_entropy_gradient,
 };
+pub use logistics::{LOG_SCALES, logistic_mixture};
 pub use rows::{logsumexp_rows, max_rows, sum_rows};
 pub use softmax::{log_softmax, log_softmax_gradient, softmax, softmax_gradient};
 

@@ -27,3 +27,31 @@ pub fn moments(x: &[f64], epsilon: f64) -> (f64, f64) {
     let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / x.len() as f64;
     (mean, 1.0 / (variance + epsilon).sqrt())
 }
+
+/// -ln p of level x (levels - 1) under a mixture of discretised logistic distributions, as
+/// [`logistic_mixture`](crate::reduce::logistic_mixture) says, by the plain difference of two
+/// logistic functions: for scales and levels where that does not cancel.
+pub fn logistic_mixture(parameters: &[f64], x: f64, levels: usize) -> f64 {
+    let m = parameters.len() / 3;
+    let (weights, half) = (softmax(&parameters[..m]), 1.0 / (levels - 1) as f64);
+    let [least, largest] = crate::reduce::LOG_SCALES;
+    let below = |i: usize, x: f64| {
+        let scale = parameters[2 * m + i].clamp(least, largest).exp();
+        1.0 / (1.0 + (-(x - parameters[m + i]) / scale).exp())
+    };
+    let level = (x / half).round() as usize;
+    let component = |i: usize| {
+        let upper = if level == levels - 1 {
+            1.0
+        } else {
+            below(i, 2.0 * x - 1.0 + half)
+        };
+        let lower = if level == 0 {
+            0.0
+        } else {
+            below(i, 2.0 * x - 1.0 - half)
+        };
+        weights[i] * (upper - lower)
+    };
+    -(0..m).map(component).sum::<f64>().ln()
+}

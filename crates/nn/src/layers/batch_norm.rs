@@ -67,31 +67,35 @@ impl BatchNorm {
             "batch_norm: expected x of shape [.., {channels}], found {}",
             x.shape()
         );
-        let (centred, variance) = match mode {
-            Mode::Train => self.batch_statistics(p, x),
-            Mode::Evaluate => (x - &p[self.running_mean], p[self.running_var].clone()),
-        };
-        let scale = gain / variance.shift(self.eps).sqrt();
-        centred * scale + &p[self.bias]
+        let bias = &p[self.bias];
+        match mode {
+            Mode::Train => self.normalise_batch(p, x, gain, bias),
+            Mode::Evaluate => {
+                let scale = gain / p[self.running_var].shift(self.eps).sqrt();
+                (x - &p[self.running_mean]) * scale + bias
+            }
+        }
     }
 
-    /// x - mean, `[.., C]`, and the biased variance, `[C]`.
     #[track_caller]
-    fn batch_statistics<T: Element>(&self, p: &Bound<T>, x: &Var<T>) -> (Var<T>, Var<T>) {
-        let axes: Vec<usize> = (0..x.shape().rank() - 1).collect();
-        let count: usize = x.shape()[..axes.len()].iter().product();
+    fn normalise_batch<T: Element>(
+        &self,
+        p: &Bound<T>,
+        x: &Var<T>,
+        gain: &Var<T>,
+        bias: &Var<T>,
+    ) -> Var<T> {
+        let count = x.shape().elements() / gain.shape()[0].max(1);
         assert!(
             count > 1,
             "batch_norm: expected at least two numbers for each channel, found shape {}",
             x.shape()
         );
-        let mean = x.mean_axes(&axes);
-        let centred = x - &mean;
-        let variance = centred.square().mean_axes(&axes);
+        let (y, moments) = x.batch_norm(gain, bias, self.eps);
         let unbiased = count as f64 / (count - 1) as f64;
-        self.follow(p, self.running_mean, mean.value(), 1.0);
-        self.follow(p, self.running_var, variance.value(), unbiased);
-        (centred, variance)
+        self.follow(p, self.running_mean, &moments.mean, 1.0);
+        self.follow(p, self.running_var, &moments.variance, unbiased);
+        y
     }
 
     /// running <- running + momentum (factor value - running).

@@ -43,11 +43,6 @@ impl LayerNorm {
             gain.shape()[0],
             x.shape()
         );
-        let axis = x.shape().rank() - 1;
-        let column = x.shape().with(axis, 1);
-        let mean = |x: &Var<T>| x.mean_axes(&[axis]).reshape(column);
-        let centred = x - mean(x);
-        let deviation = mean(&centred.square()).shift(self.eps).sqrt();
-        centred / deviation * gain + &p[self.bias]
+        x.layer_norm(gain, &p[self.bias], self.eps)
     }
 }
