@@ -7,6 +7,7 @@ mod conv_masked;
 pub mod density;
 mod fvsbn;
 mod gated_pixelcnn;
+pub mod lossless;
 mod made;
 mod masked;
 mod nade;

@@ -27,7 +27,7 @@ use grad::kernels::gemm::Activation;
 use grad::{Element, Var};
 use nn::hyper::{Hyper, HyperError, Hypers, Value};
 use nn::layers::Linear;
-use nn::model::{Built, Entry, ImageSpec, Phase, Recipe, Spread};
+use nn::model::{Built, Entry, ImageSpec, Phase, Preset, Recipe, Spread};
 use nn::optim::Optimiser;
 use nn::random::word;
 use nn::schedule::Schedule;
@@ -64,7 +64,40 @@ pub(crate) const ENTRY: Entry = Entry {
         },
     ],
     recipe,
-    presets: &[],
+    presets: &[
+        Preset {
+            name: "static",
+            about: "against overfitting where the images are always the same; a third of the epochs",
+            settings: "\
+batch_size = 100
+epochs = 45
+[schedule]
+kind = \"cosine\"
+[optimisers.nll]
+kind = \"adam-w\"
+lr = 0.002
+weight_decay = 0.15
+[hypers]
+direct = true
+",
+        },
+        Preset {
+            name: "dynamic",
+            about: "for images binarised anew in each epoch; an hour",
+            settings: "\
+batch_size = 100
+epochs = 150
+[schedule]
+kind = \"cosine\"
+[optimisers.nll]
+kind = \"adam-w\"
+lr = 0.001
+weight_decay = 0.05
+[hypers]
+direct = true
+",
+        },
+    ],
     binary: true,
     build,
 };

@@ -19,7 +19,7 @@ use grad::kernels::autoregressive::nade::{self, Activation, Gradients, Nade as N
 use grad::{Element, Op, Saves, Tensor, Var, Vjp};
 use nn::hyper::{Hyper, HyperError, Hypers, Value};
 use nn::init::Init;
-use nn::model::{Built, Entry, ImageSpec, Phase, Recipe, Spread};
+use nn::model::{Built, Entry, ImageSpec, Phase, Preset, Recipe, Spread};
 use nn::optim::Optimiser;
 use nn::random::Stream;
 use nn::schedule::Schedule;
@@ -43,7 +43,20 @@ pub(crate) const ENTRY: Entry = Entry {
         },
     ],
     recipe,
-    presets: &[],
+    presets: &[Preset {
+        name: "short",
+        about: "small batches and much weight decay, for few images such as binarised MNIST; minutes",
+        settings: "\
+batch_size = 100
+epochs = 60
+[schedule]
+kind = \"cosine\"
+[optimisers.nll]
+kind = \"adam-w\"
+lr = 0.005
+weight_decay = 0.2
+",
+    }],
     binary: true,
     build,
 };

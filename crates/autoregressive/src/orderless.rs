@@ -24,7 +24,7 @@ use grad::{Element, Tensor, Var};
 use nn::hyper::{Hyper, HyperError, Hypers, Value};
 use nn::init::Init;
 use nn::layers::Linear;
-use nn::model::{Batch, Built, Entry, ImageSpec, Phase, Recipe, Spread};
+use nn::model::{Batch, Built, Entry, ImageSpec, Phase, Preset, Recipe, Spread};
 use nn::optim::Optimiser;
 use nn::random::{Stream, uniform, word};
 use nn::schedule::Schedule;
@@ -49,7 +49,20 @@ pub(crate) const ENTRY: Entry = Entry {
         },
     ],
     recipe,
-    presets: &[],
+    presets: &[Preset {
+        name: "short",
+        about: "fewer epochs, for two cores",
+        settings: "\
+batch_size = 100
+epochs = 60
+[schedule]
+kind = \"cosine\"
+[optimisers.nll]
+kind = \"adam-w\"
+lr = 0.001
+weight_decay = 0.01
+",
+    }],
     binary: true,
     build,
 };

@@ -30,7 +30,7 @@ use grad::kernels::{Unary, elementwise};
 use grad::{Element, Var};
 use nn::hyper::{Hyper, HyperError, Hypers, Value};
 use nn::masks::Causal;
-use nn::model::{Built, Entry, ImageSpec, Phase, Recipe, Spread};
+use nn::model::{Built, Entry, ImageSpec, Phase, Preset, Recipe, Spread};
 use nn::optim::Optimiser;
 use nn::random::Stream;
 use nn::schedule::Schedule;
@@ -61,7 +61,19 @@ pub(crate) const ENTRY: Entry = Entry {
         pixels::COMPONENTS,
     ],
     recipe,
-    presets: &[],
+    presets: &[Preset {
+        name: "short",
+        about: "small batches along a cosine; an hour for MNIST",
+        settings: "\
+batch_size = 64
+epochs = 100
+[schedule]
+kind = \"cosine\"
+[optimisers.nll]
+kind = \"adam\"
+lr = 0.001
+",
+    }],
     binary: false,
     build,
 };

@@ -27,7 +27,8 @@ const SPEC: ImageSpec = ImageSpec {
 /// Runs a check on a small model of each kind.
 macro_rules! for_each_model {
     ($check:ident) => {
-        $check("fvsbn", |b| Fvsbn::new(b, SPEC));
+        $check("fvsbn", |b| Fvsbn::new(b, SPEC, 0.0));
+        $check("fvsbn, with a reach", |b| Fvsbn::new(b, SPEC, 2.0));
         $check("nade", |b| Nade::new(b, SPEC, 19, Activation::Sigmoid));
         $check("nade", |b| Nade::new(b, SPEC, 19, Activation::Relu));
         $check("orderless-nade", |b| {

@@ -4,16 +4,18 @@
 mod commands;
 mod data_source;
 mod failure;
+mod finished;
 mod gallery;
 mod interrupt;
 mod output;
 mod picture;
+mod pixels;
 mod progress;
 mod registry;
 mod suggest;
 
 use clap::{Parser, Subcommand};
-use commands::{bench, data, eval, models, sample, train};
+use commands::{bench, complete, compress, data, eval, models, sample, train};
 use std::process::ExitCode;
 
 /// Train deep generative models on CPUs.
@@ -43,6 +45,12 @@ enum Command {
     Eval(eval::Args),
     /// Draw images from a trained model into a PNG file.
     Sample(sample::Args),
+    /// Draw what is missing in images into a PNG file.
+    Complete(complete::Args),
+    /// Compress images without loss, with a trained model's probabilities.
+    Compress(compress::Args),
+    /// Give back the files that `compress` was given.
+    Decompress(compress::BackArgs),
     /// List, import or inspect data sets.
     Data(data::Args),
     /// Measure whole training steps on synthetic images.
@@ -67,6 +75,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Sample(args) => sample::run(args),
+        Command::Complete(args) => complete::run(args),
+        Command::Compress(args) => compress::run(args),
+        Command::Decompress(args) => compress::back(args),
         Command::Data(args) => data::run(args),
         Command::Bench(args) => bench::run(args),
     }

@@ -57,8 +57,19 @@ impl Picture {
         picture
     }
 
+    /// One image as it is, pixels in HWC order.
+    pub(crate) fn plain(shape: dataset::ImageShape, pixels: Vec<u8>) -> Picture {
+        assert_eq!(pixels.len(), shape.len(), "plain: pixels of {shape}");
+        Picture {
+            width: shape.width,
+            height: shape.height,
+            channels: shape.channels,
+            pixels,
+        }
+    }
+
     /// As the bytes of a PNG file.
-    fn encode(&self) -> Result<Vec<u8>, png::EncodingError> {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, png::EncodingError> {
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, self.width as u32, self.height as u32);
         encoder.set_color(if self.channels == 3 {

@@ -187,9 +187,16 @@ fn eval_tells_nats_and_bits() {
         "nats_standard_error",
         "bits_per_dim",
         "bound",
+        "classes",
     ];
     assert_eq!(keys(&json), expected);
     let report: Value = serde_json::from_str(&json).unwrap();
+    let classes = report["classes"].as_array().unwrap();
+    let examples = |class: &Value| class["examples"].as_u64().unwrap();
+    assert_eq!(classes.iter().map(examples).sum::<u64>(), 5000);
+    let share = |class: &Value| class["nats"].as_f64().unwrap() * examples(class) as f64 / 5000.0;
+    let mean: f64 = classes.iter().map(share).sum();
+    assert!((mean - report["nats"].as_f64().unwrap()).abs() < 1e-6);
     let number = |key: &str| report[key].as_f64().unwrap();
     assert_eq!(
         (report["split"].as_str(), report["bound"].as_bool()),

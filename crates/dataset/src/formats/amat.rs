@@ -22,6 +22,7 @@ pub(super) const FORMAT: Format = Format {
     // Binarised MNIST's training file has 78,400,000 bytes.
     bound: |_| 1 << 28,
     parse,
+    write,
     many: false,
     valid_share: 6,
 };
@@ -176,4 +177,20 @@ impl<'a> Reader<'a> {
 /// The beginning of a token, for a message of one line.
 fn show(token: &[u8]) -> String {
     format!("\"{}\"", token[..token.len().min(24)].escape_ascii())
+}
+
+/// Values of two levels, one blank between them, as binarised MNIST is written.
+fn write(images: &Images<'_>) -> Vec<u8> {
+    let mut file = Vec::with_capacity(2 * images.pixels.len());
+    for (k, image) in images.pixels.chunks(images.shape.len()).enumerate() {
+        let label = images.labels.as_ref().and_then(|labels| labels.get(k));
+        for value in image.iter().chain(label) {
+            file.extend(value.to_string().bytes());
+            file.push(b' ');
+        }
+        if let Some(last) = file.last_mut() {
+            *last = b'\n';
+        }
+    }
+    file
 }

@@ -20,6 +20,7 @@ pub(super) const FORMAT: Format = Format {
     // All 60,000 images in one file.
     bound: |_| 60_000 * RECORD as u64,
     parse,
+    write,
     many: true,
     // The last 5,000 of 50,000.
     valid_share: 10,
@@ -65,4 +66,16 @@ fn parse(bytes: &[u8]) -> Result<Part<'_>, Malformed> {
         pixels: Cow::Owned(pixels),
         labels: Some(labels),
     }))
+}
+
+fn write(images: &Images<'_>) -> Vec<u8> {
+    let labels = images.labels.as_deref().unwrap_or_default();
+    let mut file = Vec::with_capacity(images.count * RECORD);
+    for (k, image) in images.pixels.chunks(3 * PLANE).enumerate() {
+        file.push(labels.get(k).copied().unwrap_or(0));
+        for colour in 0..3 {
+            file.extend(image.iter().skip(colour).step_by(3));
+        }
+    }
+    file
 }

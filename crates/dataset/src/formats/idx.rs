@@ -22,6 +22,7 @@ pub(super) const FORMAT: Format = Format {
     named: |name| name.contains("ubyte") || name.contains("-idx") || name.ends_with(".idx"),
     bound: |head| header(head).map_or(0, |header| header.length),
     parse,
+    write,
     many: false,
     // MNIST: the last 5,000 of 60,000.
     valid_share: 12,
@@ -141,4 +142,20 @@ fn parse(bytes: &[u8]) -> Result<Part<'_>, Malformed> {
         pixels: Cow::Borrowed(body),
         labels: None,
     }))
+}
+
+fn write(images: &Images<'_>) -> Vec<u8> {
+    let ImageShape {
+        height,
+        width,
+        channels,
+    } = images.shape;
+    let dims = [images.count, height, width, channels];
+    let rank = if channels == 1 { 3 } else { 4 };
+    let mut file = vec![0, 0, 0x08, rank as u8];
+    for &dim in &dims[..rank] {
+        file.extend((dim as u32).to_be_bytes());
+    }
+    file.extend(&images.pixels[..]);
+    file
 }

@@ -28,6 +28,9 @@ pub struct Format {
     pub bound: fn(&[u8]) -> u64,
     /// What the file holds.
     pub parse: for<'a> fn(&'a [u8]) -> Result<Part<'a>, Malformed>,
+    /// A file that holds these images: what `parse` reads from it are they. Images that the format
+    /// cannot hold give a file that reads as others, or not at all.
+    pub write: fn(&Images<'_>) -> Vec<u8>,
     /// Whether a split may come in several files, which are joined in the order of their names.
     pub many: bool,
     /// Where there is no validation split of its own: one in so many training images, rounded

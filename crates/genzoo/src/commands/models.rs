@@ -3,7 +3,7 @@
 use crate::output::{print, table, thousands};
 use crate::registry;
 use nn::hyper::Hypers;
-use nn::model::{Entry, ImageSpec, Recipe};
+use nn::model::{Entry, ImageSpec, Preset, Recipe};
 use std::process::ExitCode;
 
 #[derive(clap::Args)]
@@ -89,12 +89,27 @@ fn describe(entry: &Entry) -> anyhow::Result<String> {
         })
         .collect();
     let recipe = rows(&recipe(&(entry.recipe)()));
-    Ok(format!(
-        "{}: {}\n\n{facts}\n\nHyper-parameters, for --set:\n{}\n\nRecipe, unless told otherwise:\n{recipe}",
-        entry.name,
-        entry.title,
+    let hypers = if hypers.is_empty() {
+        "  none".into()
+    } else {
         table(&hypers)
+    };
+    let presets: String = entry.presets.iter().map(|of| preset(entry, of)).collect();
+    Ok(format!(
+        "{}: {}\n\n{facts}\n\nHyper-parameters, for --set:\n{hypers}\n\n\
+         Recipe, unless told otherwise (genzoo train {}):\n{recipe}{presets}",
+        entry.name, entry.title, entry.name,
     ))
+}
+
+/// A preset: what it is for, how to use it, what it sets.
+fn preset(entry: &Entry, preset: &Preset) -> String {
+    let settings = preset.settings.lines().filter(|line| !line.is_empty());
+    let settings: String = settings.map(|line| format!("\n  {line}")).collect();
+    format!(
+        "\n\nPreset {}: {}\n(genzoo train {} --preset {}):{settings}",
+        preset.name, preset.about, entry.name, preset.name
+    )
 }
 
 fn recipe(recipe: &Recipe) -> Vec<(&'static str, String)> {

@@ -51,6 +51,10 @@ pub(crate) struct Args {
     /// A hyper-parameter; may be given again. `genzoo models MODEL` lists them.
     #[arg(long, value_name = "KEY=VALUE", value_parser = super::key_value)]
     set: Vec<(String, String)>,
+    /// Settings that come with the model; `genzoo models MODEL` lists them. --config and flags
+    /// beat them.
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
     /// Settings from a file with the keys of a run's config.toml; flags beat it.
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
@@ -59,7 +63,7 @@ pub(crate) struct Args {
     out: Option<PathBuf>,
     /// Go on with the run in this directory. Only its end and the threads may be set anew.
     #[arg(long, value_name = "DIR", conflicts_with_all =
-        ["binarize", "batch_size", "lr", "seed", "set", "config", "out"])]
+        ["binarize", "batch_size", "lr", "seed", "set", "preset", "config", "out"])]
     resume: Option<PathBuf>,
 }
 
@@ -178,7 +182,12 @@ fn resolve(args: &Args) -> anyhow::Result<(&'static Entry, Config, Dataset)> {
     }
     let data = args.data.clone().or_else(|| named("data"));
     let (name, data) = data_source::open(data.as_deref().unwrap_or(Source::GLYPHS))?;
+    let preset = match &args.preset {
+        None => Table::new(),
+        Some(name) => train::parse(registry::preset(entry, name)?.settings, name)?,
+    };
     let layers = vec![
+        (preset, args.preset.as_deref().unwrap_or_default()),
         (file, origin.as_deref().unwrap_or_default()),
         (args.layer(), "the command line"),
     ];

@@ -1,5 +1,8 @@
 //! The command, run as a user runs it.
 
+// Each file of tests uses a part of this.
+#![allow(dead_code)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
