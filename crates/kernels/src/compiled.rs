@@ -5,10 +5,12 @@
 //! crate downstream. So a public kernel that is generic over [`Element`](crate::Element) is one
 //! call to an associated function of [`Compiled`], whose body belongs to this crate.
 
+use crate::attention::{self, Attention};
 use crate::autoregressive::nade;
 use crate::conv::{self, Conv2d};
 use crate::elementwise::{Binary, Operand, Unary, broadcast, combine};
 use crate::gemm::{Activation, Epilogue};
+use crate::recurrent::{self, Lstm};
 use crate::reduce::{
     self, batch_norm, bias, columns, gate, layer_norm, likelihood, logistics, rows, softmax,
 };
@@ -157,6 +159,20 @@ compiled! {
     }
     fn conv_weight_gradient(g: &Conv2d, x: &[Self], gy: &[Self], gw: &mut [Self]) {
         conv::weight_gradient_body(g, x, gy, gw)
+    }
+
+    fn attention_forward(
+        a: &Attention, x: attention::Forward<Self>, logsumexp: &mut [Self],
+    ) {
+        a.forward_body(x, logsumexp)
+    }
+    fn attention_backward(a: &Attention, x: attention::Backward<Self>) { a.backward_body(x) }
+
+    fn lstm_forward(l: &Lstm, passes: &mut [recurrent::Forward<Self>]) {
+        l.forward_body(passes)
+    }
+    fn lstm_backward(l: &Lstm, passes: &mut [recurrent::Backward<Self>]) {
+        l.backward_body(passes)
     }
 
     fn nade_logits(net: nade::Nade<Self>, x: &[Self], logits: &mut [Self]) {

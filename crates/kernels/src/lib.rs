@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod attention;
 pub mod autoregressive;
 pub mod buffer;
 mod compiled;
@@ -11,6 +12,7 @@ pub mod gemm;
 pub mod optim;
 pub mod parallel;
 pub mod peak;
+pub mod recurrent;
 pub mod reduce;
 pub mod reference;
 pub mod simd;

@@ -7,6 +7,7 @@
 //! Kernels cut their work by shape alone, never by the number of threads, so results are bitwise
 //! the same on any number of them.
 
+use rayon::prelude::*;
 use std::cell::Cell;
 
 thread_local! {
@@ -31,6 +32,29 @@ pub fn threads() -> usize {
         1
     } else {
         rayon::current_num_threads()
+    }
+}
+
+/// A pointer that jobs share; each writes elements of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<T>(pub(crate) *mut T);
+// SAFETY: whoever uses it says why no element is written by two jobs.
+unsafe impl<T: Send> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    pub(crate) fn get(self) -> *mut T {
+        self.0
+    }
+}
+
+/// Calls `job` for 0..count, on as many threads as kernels may use.
+pub(crate) fn each(count: usize, job: impl Fn(usize) + Send + Sync) {
+    if count > 1 && threads() > 1 {
+        (0..count).into_par_iter().with_max_len(1).for_each(job);
+    } else {
+        (0..count).for_each(job);
     }
 }
 

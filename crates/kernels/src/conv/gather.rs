@@ -24,7 +24,7 @@ use super::scatter;
 use crate::buffer::Buffer;
 use crate::element::Element;
 use crate::gemm::{Activation, Epilogue};
-use crate::parallel;
+use crate::parallel::{self, Shared, each};
 use crate::simd::Isa;
 
 /// Weights up to this many bytes stay in the second-level cache.
@@ -79,30 +79,6 @@ impl<T: Element> Packed<T> {
             bias: padded,
             width,
         }
-    }
-}
-
-/// A pointer that jobs share; each writes elements of its own.
-#[derive(Clone, Copy)]
-pub(super) struct Shared<T>(pub(super) *mut T);
-// SAFETY: whoever uses it says why no element is written by two jobs.
-unsafe impl<T: Send> Send for Shared<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Shared<T> {}
-
-impl<T> Shared<T> {
-    pub(super) fn get(self) -> *mut T {
-        self.0
-    }
-}
-
-/// Calls `job` for 0..count, on as many threads as kernels may use.
-pub(super) fn each(count: usize, job: impl Fn(usize) + Send + Sync) {
-    use rayon::prelude::*;
-    if count > 1 && parallel::threads() > 1 {
-        (0..count).into_par_iter().with_max_len(1).for_each(job);
-    } else {
-        (0..count).for_each(job);
     }
 }
 

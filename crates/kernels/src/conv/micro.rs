@@ -24,7 +24,7 @@
 use super::plan::Run;
 use crate::element::Element;
 use crate::gemm::Activation;
-use crate::simd::{Isa, IsaKind, Kernel, Vector, dispatch};
+use crate::simd::{Isa, IsaKind, Kernel, Vector, dispatch, prefetch, unroll};
 
 /// What a later tile will read: a tile asks for one cache line of it a step.
 #[derive(Clone, Copy)]
@@ -267,37 +267,6 @@ instances!(f64);
 /// Whether a tile fits the registers; one that does not is never asked for, and is not compiled.
 const fn fits<V: Vector>(mr: usize, nv: usize) -> bool {
     Limits::by_lanes(V::LANES).rows(nv) >= mr
-}
-
-/// A loop over a constant range as straight-line code: the compiler's own unrolling gives up on
-/// bodies of this size, and then keeps the sums in memory.
-macro_rules! unroll {
-    (row $I:ident < $n:ident: $body:block) => {
-        unroll!(@ $I $n $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13
-            14 15 16 17 18 19 20 21 22 23 24 25 26 27)
-    };
-    (vector $I:ident < $n:ident: $body:block) => {
-        unroll!(@ $I $n $body 0 1 2 3)
-    };
-    (@ $I:ident $n:ident $body:block $($i:literal)*) => {
-        {$(if const { $i < $n } {
-            #[allow(dead_code)] // some bodies repeat without counting
-            const $I: usize = $i;
-            $body
-        })*}
-    };
-}
-
-/// Brings the cache line at `x` into L1, wherever it points.
-#[inline(always)]
-fn prefetch<T>(x: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch never faults.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(x.cast())
-    };
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = x;
 }
 
 /// Hides from the optimiser where a value came from. Without it, loop strength reduction turns

@@ -17,13 +17,12 @@
 //!    product's panels wide; blocks go on across images for that.
 
 use super::Conv2d;
-use super::gather::{Shared, each};
 use super::micro::Limits;
 use super::plan::{Plan, Run};
 use crate::buffer::Buffer;
 use crate::element::Element;
 use crate::gemm::{Beta, Epilogue, Mat, gemm};
-use crate::parallel;
+use crate::parallel::{self, Shared, each};
 use crate::simd::{Isa, Kernel, Vector, dispatch};
 
 /// Bytes of z, at most (but for one row).

@@ -16,13 +16,12 @@
 //!    the number of threads. A chunk has so many pixels that adding its sum is a small part.
 
 use super::Conv2d;
-use super::gather::{Shared, each};
 use super::image::Images;
 use super::micro::{self, Ahead, Limits, Panel, cut};
 use super::plan::{Plan, Run};
 use crate::buffer::Buffer;
 use crate::element::Element;
-use crate::parallel;
+use crate::parallel::{self, Shared, each};
 use crate::simd::Isa;
 
 /// Multiplications of one chunk, at least.

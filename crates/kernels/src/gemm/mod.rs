@@ -17,6 +17,7 @@ mod x86;
 pub use types::{Activation, Beta, Epilogue, Mat};
 
 pub use element::GemmElement;
+pub(crate) use pack::transpose;
 
 use crate::buffer::Buffer;
 use crate::flops;

@@ -5,6 +5,8 @@
 
 use super::Mat;
 use super::kernels::Kernels;
+use crate::element::Element;
+use crate::simd::Isa;
 
 /// Copies `width` columns from `col` of rows `row..row + k` of x to a panel of row length
 /// `stride`: to[p * stride + j] = x[row + p, col + j]. The `stride - width` numbers that are left
@@ -62,6 +64,56 @@ pub(super) fn panel(
         for (p, to) in to.chunks_exact_mut(stride).take(k).enumerate() {
             for (j, to) in to[..width].iter_mut().enumerate() {
                 *to = from[p * x.row_stride + j * x.col_stride];
+            }
+        }
+    }
+}
+
+/// Rows become columns: to[p * to_stride + i] = from[i * from_stride + p] for i < rows, p < k.
+///
+/// Numbers of no meaning may be written beyond the last column, up to a whole vector of 16.
+///
+/// # Panics
+/// If a slice is too short, or such a vector does not fit `to_stride`.
+pub(crate) fn transpose<T: Element>(
+    isa: Isa,
+    from: &[T],
+    from_stride: usize,
+    (rows, k): (usize, usize),
+    to: &mut [T],
+    to_stride: usize,
+) {
+    if rows == 0 || k == 0 {
+        return;
+    }
+    let width = rows.next_multiple_of(16);
+    assert!((rows - 1) * from_stride + k <= from.len());
+    assert!(width <= to_stride && (k - 1) * to_stride + width <= to.len());
+    match Kernels::of(isa) {
+        Some(kernels) if size_of::<T>() == size_of::<f32>() => {
+            for i in (0..rows).step_by(kernels.lanes) {
+                let (from, to) = (&from[i * from_stride..], &mut to[i..]);
+                let lanes = (rows - i).min(kernels.lanes);
+                // SAFETY: `Kernels` exist only where their instruction set does; elements are f32
+                // or f64, and these are not f64; every row and every column, rounded up to a
+                // vector of at most 16, lies inside the slices.
+                unsafe {
+                    (kernels.transpose)(
+                        from.as_ptr().cast(),
+                        from_stride,
+                        lanes,
+                        k,
+                        to.as_mut_ptr().cast(),
+                        to_stride,
+                    )
+                }
+            }
+        }
+        _ => {
+            for (p, to) in to.chunks_mut(to_stride).take(k).enumerate() {
+                for (i, to) in to[..rows].iter_mut().enumerate() {
+                    *to = from[i * from_stride + p];
+                }
             }
         }
     }

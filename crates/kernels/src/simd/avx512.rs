@@ -83,6 +83,11 @@ impl Vector for Avx512 {
 impl VectorF32 for Avx512 {
     intrinsics! {
         fn scale(self: Self, n: Self) -> Self { Self(_mm512_scalef_ps(self.0, n.0)) }
+        fn split_floor(self: Self) -> (Self, Self) {
+            // `scalef` takes the floor itself, and is 0 far below; of -inf the fraction is 0.
+            const FLOOR: i32 = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
+            (Self(_mm512_reduce_ps::<FLOOR>(self.0)), self)
+        }
         fn split(self: Self) -> (Self, Self) {
             let bits = _mm512_castps_si512(self.0);
             let above = _mm512_sub_epi32(bits, _mm512_set1_epi32(super::vector::SQRT_HALF_BITS));

@@ -7,6 +7,8 @@ mod dispatch;
 mod double;
 mod isa;
 mod portable;
+mod prefetch;
+mod unroll;
 mod vector;
 
 #[cfg(target_arch = "x86_64")]
@@ -24,4 +26,6 @@ pub(crate) use dispatch::dispatch_f32;
 pub use dispatch::{Kernel, dispatch};
 pub(crate) use double::Double;
 pub use isa::{Isa, IsaError, IsaKind};
+pub(crate) use prefetch::prefetch;
+pub(crate) use unroll::unroll;
 pub use vector::{Vector, VectorF32};

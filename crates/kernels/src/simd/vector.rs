@@ -206,6 +206,15 @@ pub(super) const SQRT_HALF_BITS: i32 = 0x3f35_04f3;
 pub trait VectorF32: Vector<Element = f32> {
     /// self * 2^n for an integral n in \[-252, 252\], rounded once.
     fn scale(self, n: Self) -> Self;
+    /// (r, n) with r = self - floor(self), in \[0, 1\], and an n for which `y.scale(n)` is
+    /// y * 2^floor(self). For self <= 127; all that is below -151 counts as that.
+    #[inline(always)]
+    fn split_floor(self) -> (Self, Self) {
+        // The order of the arguments lets NaN through.
+        let x = Self::constant(-151.0).max(self);
+        let n = (x - Self::constant(0.5)).round();
+        (x - n, n)
+    }
     /// (m, e) with self = m * 2^e, m in \[sqrt(1/2), sqrt(2)) and e integral, for a positive,
     /// finite, normal self.
     fn split(self) -> (Self, Self);

@@ -1,0 +1,204 @@
+//! What happens to a block of scores between the products: vector by vector, [`BLOCK`] queries
+//! side by side, keys one below the other.
+
+use super::exp2::Exp2;
+use super::pattern::Group;
+use super::tile::BLOCK;
+use crate::element::Element;
+use crate::simd::{Isa, Kernel, Vector, dispatch, unroll};
+
+/// Which lanes of which rows of a block do not count: row j is key `key + j`, lane l is query
+/// `query + l`.
+#[derive(Clone, Copy)]
+pub(super) struct Sight<'a> {
+    pub(super) group: &'a Group,
+    pub(super) query: usize,
+    pub(super) key: usize,
+}
+
+impl Sight<'_> {
+    /// How many of the lanes from `lane` on do not see row j, at most `lanes`.
+    fn blind(&self, j: usize, lane: usize, lanes: usize) -> usize {
+        let blind = self.group.blind(self.query, self.key + j);
+        blind.saturating_sub(lane).min(lanes)
+    }
+
+    /// How many rows from the first on all lanes see.
+    fn clear(&self, rows: usize) -> usize {
+        let seen = self.group.seen(self.query).saturating_sub(self.key);
+        seen.min(rows)
+            .min(self.group.key_count().saturating_sub(self.key))
+    }
+}
+
+/// Sums over keys that run side by side, to hide the latency of an addition.
+const SUMS: usize = 4;
+
+/// The largest score of each query.
+pub(super) fn most<T: Element>(isa: Isa, scores: &[T], lanes: usize, sight: Sight) -> [T; BLOCK] {
+    struct Most<'a, T>(&'a [T], usize, Sight<'a>);
+    impl<T: Element> Kernel<T> for Most<'_, T> {
+        type Output = [T; BLOCK];
+        #[inline(always)]
+        fn run<V: Vector<Element = T>>(self) -> [T; BLOCK] {
+            let Most(scores, lanes, sight) = self;
+            let none = V::constant(f64::NEG_INFINITY);
+            let mut out = [T::ZERO; BLOCK];
+            for lane in (0..lanes).step_by(V::LANES) {
+                let mut most = [none; SUMS];
+                for (j, row) in scores.chunks_exact(BLOCK).enumerate() {
+                    let x = V::load(&row[lane..]);
+                    let blind = V::first(sight.blind(j, lane, V::LANES));
+                    let most = &mut most[j % SUMS];
+                    *most = V::select(blind, none, x).max(*most);
+                }
+                let most = most[0].max(most[1]).max(most[2].max(most[3]));
+                // Who sees nothing yet has no largest score.
+                let most = none.if_lt(most, most, V::zero());
+                most.store(&mut out[lane..]);
+            }
+            out
+        }
+    }
+    dispatch(isa, Most(scores, lanes, sight))
+}
+
+/// p = 2^(score - shift), 0 for keys that a query does not see; returns the sums over keys, and
+/// whether they are so large that more must be subtracted first.
+pub(super) fn powers<T: Element>(
+    isa: Isa,
+    scores: &mut [T],
+    shift: Option<&[T; BLOCK]>,
+    lanes: usize,
+    sight: Sight,
+) -> ([T; BLOCK], bool) {
+    struct Powers<'a, T, const SHIFT: bool>(&'a mut [T], &'a [T; BLOCK], usize, Sight<'a>);
+    impl<T: Element, const SHIFT: bool> Kernel<T> for Powers<'_, T, SHIFT> {
+        type Output = ([T; BLOCK], bool);
+        #[inline(always)]
+        fn run<V: Vector<Element = T>>(self) -> ([T; BLOCK], bool) {
+            let Powers(scores, shift, lanes, sight) = self;
+            let rows = scores.len() / BLOCK;
+            let clear = sight.clear(rows) / SUMS * SUMS;
+            let mut out = [T::ZERO; BLOCK];
+            let mut large = false;
+            for lane in (0..lanes).step_by(V::LANES) {
+                let shift = V::load(&shift[lane..]);
+                let mut sums = [V::zero(); SUMS];
+                for rows in scores[..clear * BLOCK].chunks_exact_mut(SUMS * BLOCK) {
+                    unroll!(vector K < SUMS: {
+                        let x = &mut rows[K * BLOCK + lane..];
+                        let p = power::<V, SHIFT>(V::load(x), shift);
+                        p.store(x);
+                        sums[K] = sums[K] + p;
+                    });
+                }
+                for j in clear..rows {
+                    let x = &mut scores[j * BLOCK + lane..];
+                    let blind = V::first(sight.blind(j, lane, V::LANES));
+                    let p = V::select(blind, V::zero(), power::<V, SHIFT>(V::load(x), shift));
+                    p.store(x);
+                    sums[j % SUMS] = sums[j % SUMS] + p;
+                }
+                let sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+                sum.store(&mut out[lane..]);
+                large |= sum.reduce_max() > T::from_f64(LARGE);
+            }
+            (out, large)
+        }
+    }
+    match shift {
+        Some(shift) => dispatch(isa, Powers::<T, true>(scores, shift, lanes, sight)),
+        None => {
+            let none = [T::ZERO; BLOCK];
+            dispatch(isa, Powers::<T, false>(scores, &none, lanes, sight))
+        }
+    }
+}
+
+/// 2^(x - shift), or 2^x.
+#[inline(always)]
+fn power<V: Vector, const SHIFT: bool>(x: V, shift: V) -> V {
+    if SHIFT {
+        (x - shift).apply(Exp2)
+    } else {
+        x.apply(Exp2)
+    }
+}
+
+/// Sums of probabilities beyond this are shifted: 2^60, far from overflow and from loss.
+const LARGE: f64 = (1u64 << 60) as f64;
+
+/// y *= x for rows of [`BLOCK`].
+pub(super) fn scale_columns<T: Element>(isa: Isa, y: &mut [T], x: &[T; BLOCK], lanes: usize) {
+    struct Scale<'a, T>(&'a mut [T], &'a [T; BLOCK], usize);
+    impl<T: Element> Kernel<T> for Scale<'_, T> {
+        type Output = ();
+        #[inline(always)]
+        fn run<V: Vector<Element = T>>(self) {
+            let Scale(y, x, lanes) = self;
+            for lane in (0..lanes).step_by(V::LANES) {
+                let x = V::load(&x[lane..]);
+                for row in y.chunks_exact_mut(BLOCK) {
+                    let y = &mut row[lane..];
+                    (V::load(y) * x).store(y);
+                }
+            }
+        }
+    }
+    dispatch(isa, Scale(y, x, lanes))
+}
+
+/// 2^x of each.
+pub(super) fn powers_of<T: Element>(isa: Isa, x: &mut [T; BLOCK]) {
+    struct PowersOf<'a, T>(&'a mut [T; BLOCK]);
+    impl<T: Element> Kernel<T> for PowersOf<'_, T> {
+        type Output = ();
+        #[inline(always)]
+        fn run<V: Vector<Element = T>>(self) {
+            for x in self.0.chunks_exact_mut(V::LANES) {
+                V::load(x).apply(Exp2).store(x);
+            }
+        }
+    }
+    dispatch(isa, PowersOf(x))
+}
+
+/// Backward: p = 2^score and ds = p dp, both 0 for keys that a query does not see. Scores and dp
+/// come with what is to be subtracted from them already subtracted.
+pub(super) fn gradients<T: Element>(
+    isa: Isa,
+    scores: &mut [T],
+    dp: &mut [T],
+    lanes: usize,
+    sight: Sight,
+) {
+    struct Gradients<'a, T>(&'a mut [T], &'a mut [T], usize, Sight<'a>);
+    impl<T: Element> Kernel<T> for Gradients<'_, T> {
+        type Output = ();
+        #[inline(always)]
+        fn run<V: Vector<Element = T>>(self) {
+            let Gradients(scores, dp, lanes, sight) = self;
+            let clear = sight.clear(scores.len() / BLOCK);
+            let rows = scores
+                .chunks_exact_mut(BLOCK)
+                .zip(dp.chunks_exact_mut(BLOCK));
+            for (j, (s, dp)) in rows.enumerate() {
+                for lane in (0..lanes).step_by(V::LANES) {
+                    let (s, dp) = (&mut s[lane..], &mut dp[lane..]);
+                    let p = V::load(s).apply(Exp2);
+                    let mut ds = p * V::load(dp);
+                    let mut p = p;
+                    if j >= clear {
+                        let blind = V::first(sight.blind(j, lane, V::LANES));
+                        p = V::select(blind, V::zero(), p);
+                        ds = V::select(blind, V::zero(), ds);
+                    }
+                    p.store(s);
+                    ds.store(dp);
+                }
+            }
+        }
+    }
+    dispatch(isa, Gradients(scores, dp, lanes, sight))
+}

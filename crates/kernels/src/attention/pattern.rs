@@ -1,0 +1,227 @@
+//! Who sees whom: the masks of attention, as lists of keys that only grow from query to query.
+
+use std::ops::Range;
+
+/// Which keys a query may look at. Positions are numbered in the order in which they lie in the
+/// operands; of a picture, in reading order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pattern {
+    /// Every position sees every position.
+    Full,
+    /// Every position sees itself and those before it; if `strict`, only those before it.
+    Causal {
+        /// Whether a position does not see itself.
+        strict: bool,
+    },
+    /// Blocks of `query` positions that follow each other. A position sees the `memory` positions
+    /// before its block, and of its block itself and those before it. Parmar et al. 2018,
+    /// arXiv:1802.05751, section 3.3, "1D local attention".
+    Local {
+        /// How many positions are in a block.
+        query: usize,
+        /// How many positions before its block are seen.
+        memory: usize,
+    },
+    /// Rectangular blocks of a picture, which come one after the other in reading order, as do
+    /// the pixels inside each. A pixel sees itself and what came before it, within a rectangle
+    /// that reaches beyond its block by `flange` pixels to the top, the left and the right. There,
+    /// "2D local attention".
+    Local2d {
+        /// Height and width of the picture.
+        size: [usize; 2],
+        /// Height and width of a block; the last ones are smaller if they must be.
+        query: [usize; 2],
+        /// How far beyond its block a pixel sees: up, and to either side.
+        flange: [usize; 2],
+    },
+}
+
+/// Positions that form a rectangle in a picture `pitch` wide; a range is one of a single row.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rect {
+    first: usize,
+    rows: usize,
+    cols: usize,
+    pitch: usize,
+}
+
+impl Rect {
+    fn range(range: Range<usize>) -> Rect {
+        Rect {
+            first: range.start,
+            rows: 1,
+            cols: range.len(),
+            pitch: 0,
+        }
+    }
+
+    fn pixels(pitch: usize, rows: Range<usize>, cols: Range<usize>) -> Rect {
+        Rect {
+            first: rows.start * pitch + cols.start,
+            rows: rows.len(),
+            cols: cols.len(),
+            pitch,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.rows * self.cols
+    }
+
+    fn positions(self) -> impl Iterator<Item = usize> + Clone {
+        (0..self.rows).flat_map(move |r| {
+            let first = self.first + r * self.pitch;
+            first..first + self.cols
+        })
+    }
+}
+
+/// Queries that share a list of keys: query r sees the first `first + r * step` of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Group {
+    queries: Rect,
+    keys: [Rect; 3],
+    first: usize,
+    step: usize,
+}
+
+impl Group {
+    /// Keys that everybody sees, then the queries themselves, one after the other.
+    fn causal(memory: [Rect; 2], queries: Rect, strict: bool) -> Group {
+        let [a, b] = memory;
+        Group {
+            queries,
+            keys: [a, b, queries],
+            first: a.len() + b.len() + usize::from(!strict),
+            step: 1,
+        }
+    }
+
+    /// How many keys query `r` sees.
+    pub(super) fn seen(&self, r: usize) -> usize {
+        self.first + r * self.step
+    }
+
+    /// How many of the first lanes of queries from `r` on do not see key `p`.
+    pub(super) fn blind(&self, r: usize, p: usize) -> usize {
+        match self.step {
+            0 if p < self.first => 0,
+            0 => usize::MAX,
+            _ => (p + 1).saturating_sub(self.first + r),
+        }
+    }
+
+    pub(super) fn query_count(&self) -> usize {
+        self.queries.len()
+    }
+
+    pub(super) fn key_count(&self) -> usize {
+        self.keys.iter().map(Rect::len).sum()
+    }
+
+    /// Positions of the queries.
+    pub(super) fn queries(&self) -> impl Iterator<Item = usize> + Clone + use<> {
+        self.queries.positions()
+    }
+
+    /// Positions of the keys.
+    pub(super) fn keys(&self) -> impl Iterator<Item = usize> + Clone + use<> {
+        self.keys.into_iter().flat_map(Rect::positions)
+    }
+}
+
+impl Pattern {
+    /// # Panics
+    /// If a block is empty, or the size of a picture is not `length`.
+    #[track_caller]
+    pub(super) fn check(&self, length: usize) {
+        match *self {
+            Pattern::Full | Pattern::Causal { .. } => {}
+            Pattern::Local { query, .. } => assert!(query > 0, "attention: {self:?}"),
+            Pattern::Local2d { size, query, .. } => assert!(
+                query[0] > 0 && query[1] > 0 && size[0].checked_mul(size[1]) == Some(length),
+                "attention: {self:?} for {length} positions"
+            ),
+        }
+    }
+
+    /// The groups of queries; every position is a query of exactly one.
+    pub(super) fn groups(&self, length: usize) -> impl Iterator<Item = Group> + use<> {
+        let pattern = *self;
+        (0..pattern.group_count(length)).map(move |i| pattern.group(i, length))
+    }
+
+    fn group_count(&self, length: usize) -> usize {
+        match *self {
+            _ if length == 0 => 0,
+            Pattern::Full | Pattern::Causal { .. } => 1,
+            Pattern::Local { query, .. } => length.div_ceil(query),
+            Pattern::Local2d { size, query, .. } => {
+                size[0].div_ceil(query[0]) * size[1].div_ceil(query[1])
+            }
+        }
+    }
+
+    fn group(&self, i: usize, length: usize) -> Group {
+        match *self {
+            Pattern::Full => Group {
+                queries: Rect::range(0..length),
+                keys: [Rect::range(0..length), Rect::default(), Rect::default()],
+                first: length,
+                step: 0,
+            },
+            Pattern::Causal { strict } => {
+                Group::causal([Rect::default(); 2], Rect::range(0..length), strict)
+            }
+            Pattern::Local { query, memory } => {
+                let start = i * query;
+                let end = start.saturating_add(query).min(length);
+                let seen = Rect::range(start.saturating_sub(memory)..start);
+                Group::causal([Rect::default(), seen], Rect::range(start..end), false)
+            }
+            Pattern::Local2d {
+                size: [height, width],
+                query,
+                flange: [up, side],
+            } => {
+                let across = width.div_ceil(query[1]);
+                let (top, left) = (i / across * query[0], i % across * query[1]);
+                let bottom = top.saturating_add(query[0]).min(height);
+                let right = left.saturating_add(query[1]).min(width);
+                let from = left.saturating_sub(side);
+                let to = right.saturating_add(side).min(width);
+                let above = Rect::pixels(width, top.saturating_sub(up)..top, from..to);
+                // Of the block's own rows only what is left of it came before it.
+                let beside = Rect::pixels(width, top..bottom, from..left);
+                let own = Rect::pixels(width, top..bottom, left..right);
+                Group::causal([above, beside], own, false)
+            }
+        }
+    }
+
+    /// How many pairs of a query and a key that it sees there are.
+    pub fn pairs(&self, length: usize) -> usize {
+        let group = |g: Group| (0..g.query_count()).map(|r| g.seen(r)).sum::<usize>();
+        self.groups(length).map(group).sum()
+    }
+
+    /// Whether the query at position `i` sees the key at position `j`, by the definition.
+    pub fn sees(&self, i: usize, j: usize) -> bool {
+        match *self {
+            Pattern::Full => true,
+            Pattern::Causal { strict } => j < i || !strict && j == i,
+            Pattern::Local { query, memory } => j <= i && j + memory >= i / query * query,
+            Pattern::Local2d {
+                size: [_, width],
+                query: [qh, qw],
+                flange: [up, side],
+            } => {
+                let (r, c, y, x) = (i / width, i % width, j / width, j % width);
+                let block = (r / qh, c / qw);
+                let (top, left) = (block.0 * qh, block.1 * qw);
+                let earlier = (y / qh, x / qw, y, x) <= (block.0, block.1, r, c);
+                earlier && y + up >= top && x + side >= left && x < left + qw + side
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The product within a step: some cells by some vectors, in registers.
+
+use crate::simd::{Vector, unroll};
+
+/// Most cells of a tile, and most cells that a cell sees.
+pub(super) const MOST: usize = 6;
+pub(super) const TAPS: usize = 3;
+
+/// Where the rows of the left operand are: by tap, by cell.
+pub(super) type Left<T> = [[*const T; MOST]; TAPS];
+
+/// How many cells by `nv` vectors the registers have room for.
+pub(super) const fn cells(lanes: usize, nv: usize) -> usize {
+    match (lanes, nv) {
+        (_, 1) | (16 | 4, _) => MOST,
+        (8, _) => 2,
+        _ => 3,
+    }
+}
+
+/// acc\[i\] += sum over taps and p < depth of a\[tap\]\[i\]\[p\] b\[tap * depth + p\], for `rows` cells.
+///
+/// # Safety
+/// `depth` numbers can be read at each of the first `rows` pointers of every tap, and `NV` vectors
+/// for each of the rows of b, one after the other.
+#[inline(always)]
+pub(super) unsafe fn multiply<V: Vector, const NV: usize>(
+    rows: usize,
+    (a, taps): (&Left<V::Element>, usize),
+    depth: usize,
+    b: *const V::Element,
+    acc: &mut [[V; NV]; MOST],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match rows {
+            1 => tile::<V, 1, NV>(&a[..taps], depth, b, acc),
+            2 => tile::<V, 2, NV>(&a[..taps], depth, b, acc),
+            3 => tile::<V, 3, NV>(&a[..taps], depth, b, acc),
+            4 => tile::<V, 4, NV>(&a[..taps], depth, b, acc),
+            5 => tile::<V, 5, NV>(&a[..taps], depth, b, acc),
+            6 => tile::<V, 6, NV>(&a[..taps], depth, b, acc),
+            _ => unreachable!("recurrent: a tile of {rows} cells"),
+        }
+    }
+}
+
+/// # Safety
+/// As [`multiply`].
+#[inline(always)]
+unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(
+    a: &[[*const V::Element; MOST]],
+    depth: usize,
+    mut b: *const V::Element,
+    acc: &mut [[V; NV]; MOST],
+) {
+    if const { MR > cells(V::LANES, NV) } {
+        unreachable!("recurrent: a tile of {MR} cells by {NV} vectors");
+    }
+    let mut sums = [[V::zero(); NV]; MR];
+    sums.copy_from_slice(&acc[..MR]);
+    for a in a {
+        let mut from = [b; MR];
+        from.copy_from_slice(&a[..MR]);
+        for p in 0..depth {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let mut row = [V::zero(); NV];
+                unroll!(vector J < NV: { row[J] = V::load_ptr(b.add(J * V::LANES)); });
+                unroll!(row I < MR: {
+                    let x = V::splat(*from[I].add(p));
+                    unroll!(vector J < NV: { sums[I][J] = x.mul_add(row[J], sums[I][J]); });
+                });
+            }
+            b = b.wrapping_add(NV * V::LANES);
+        }
+    }
+    acc[..MR].copy_from_slice(&sums);
+}
+
+/// Cuts `n` into parts of at most `most`, nearly equal: (first, length).
+pub(super) fn cut(n: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let parts = n.div_ceil(most);
+    (0..parts).map(move |i| {
+        let first = n * i / parts;
+        (first, n * (i + 1) / parts - first)
+    })
+}

@@ -1,0 +1,23 @@
+//! Loops over constants that are certain to be unrolled.
+
+/// A loop over a constant range as straight-line code: the compiler's own unrolling gives up on
+/// bodies of the size that microkernels have, and then keeps their sums in memory.
+///
+/// `unroll!(row I < MR: { .. })` for MR up to 28, `unroll!(vector J < NV: { .. })` for NV up to 4.
+macro_rules! unroll {
+    (row $I:ident < $n:ident: $body:block) => {
+        unroll!(@ $I $n $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13
+            14 15 16 17 18 19 20 21 22 23 24 25 26 27)
+    };
+    (vector $I:ident < $n:ident: $body:block) => {
+        unroll!(@ $I $n $body 0 1 2 3)
+    };
+    (@ $I:ident $n:ident $body:block $($i:literal)*) => {
+        {$(if const { $i < $n } {
+            #[allow(dead_code)] // some bodies repeat without counting
+            const $I: usize = $i;
+            $body
+        })*}
+    };
+}
+pub(crate) use unroll;

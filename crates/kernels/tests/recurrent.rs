@@ -1,0 +1,263 @@
+//! LSTMs over pictures on every instruction set of this machine, against their naive twin.
+
+use kernels::Element;
+use kernels::parallel::serial;
+use kernels::recurrent::{Backward, Forward, Lstm, Scan};
+use kernels::reference::recurrent::lstm;
+use kernels::simd::Isa;
+
+const SCANS: [Scan; 3] = [
+    Scan::Row,
+    Scan::Diagonal { mirrored: false },
+    Scan::Diagonal { mirrored: true },
+];
+
+/// Numbers in [-1, 1) that look random, the same on every run.
+fn numbers<T: Element>(seed: u64, len: usize) -> Vec<T> {
+    let mut state = seed;
+    (0..len)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            T::from_f64((state >> 33) as f64 / (1u64 << 30) as f64 - 1.0)
+        })
+        .collect()
+}
+
+fn sizes([batch, height, width, channels]: [usize; 4]) -> Lstm {
+    Lstm {
+        batch,
+        height,
+        width,
+        channels,
+    }
+}
+
+/// h, gates and states.
+fn forward<T: Element>(l: &Lstm, scan: Scan, x: &[T], w: &[T]) -> [Vec<T>; 3] {
+    let nan = T::from_f64(f64::NAN);
+    let [mut h, mut states] = [(); 2].map(|()| vec![nan; l.states_len()]);
+    let mut gates = vec![nan; 4 * l.states_len()];
+    l.forward(&mut [Forward {
+        scan,
+        x,
+        w,
+        h: &mut h,
+        gates: &mut gates,
+        states: &mut states,
+    }]);
+    [h, gates, states]
+}
+
+/// The gradients of <h, g> by x and w.
+fn gradients<T: Element>(l: &Lstm, scan: Scan, x: &[T], w: &[T], gh: &[T]) -> [Vec<T>; 2] {
+    let nan = T::from_f64(f64::NAN);
+    let [h, gates, states] = forward(l, scan, x, w);
+    let (mut gx, mut gw) = (vec![nan; x.len()], vec![nan; w.len()]);
+    l.backward(&mut [Backward {
+        scan,
+        w,
+        gates: &gates,
+        states: &states,
+        gh,
+        rows_down: 0,
+        gx: &mut gx,
+    }]);
+    l.weight_gradient(scan, &h, &gx, &mut gw);
+    [gx, gw]
+}
+
+#[track_caller]
+fn close<T: Element>(found: &[T], expected: &[f64], tolerance: f64, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (i, (y, e)) in found.iter().zip(expected).enumerate() {
+        let error = (y.to_f64() - e).abs();
+        assert!(
+            error <= tolerance * (1.0 + e.abs()),
+            "{what} at {i}: expected {e}, found {y}"
+        );
+    }
+}
+
+const SHAPES: [[usize; 4]; 12] = [
+    [0, 3, 3, 4],
+    [2, 0, 3, 4],
+    [2, 3, 0, 4],
+    [1, 1, 1, 1],
+    [2, 1, 7, 3],
+    [1, 7, 1, 5],
+    [2, 5, 4, 8],
+    [1, 3, 9, 15],
+    [3, 4, 4, 16],
+    [1, 9, 8, 17],
+    [1, 2, 15, 33],
+    [1, 14, 13, 2],
+];
+
+#[test]
+fn hidden_states_are_those_of_the_definition() {
+    fn check<T: Element>(tolerance: f64) {
+        for shape in SHAPES {
+            for scan in SCANS {
+                let l = sizes(shape);
+                let x = numbers::<T>(1, 4 * l.states_len());
+                let w = numbers::<T>(2, l.weights_len(scan));
+                let [h, ..] = forward(&l, scan, &x, &w);
+                close(
+                    &h,
+                    &lstm(&l, scan, &x, &w),
+                    tolerance,
+                    &format!("{l:?} {scan:?}"),
+                );
+            }
+        }
+    }
+    for isa in Isa::available() {
+        isa.scoped(|| {
+            check::<f32>(2e-5);
+            check::<f64>(1e-12);
+        });
+    }
+}
+
+#[test]
+fn gradients_agree_with_finite_differences() {
+    let l = sizes([2, 4, 3, 3]);
+    for scan in SCANS {
+        let mut operands = [
+            numbers::<f64>(1, 4 * l.states_len()),
+            numbers::<f64>(2, l.weights_len(scan)),
+        ];
+        let gh = numbers::<f64>(3, l.states_len());
+        let found = gradients(&l, scan, &operands[0], &operands[1], &gh);
+        for (which, found) in found.iter().enumerate() {
+            for (i, found) in found.iter().enumerate() {
+                let kept = operands[which][i];
+                let mut at = |delta: f64| -> f64 {
+                    operands[which][i] = kept + delta;
+                    let h = lstm(&l, scan, &operands[0], &operands[1]);
+                    h.iter().zip(&gh).map(|(h, g)| h * g).sum()
+                };
+                let step = 1e-5;
+                let expected = (at(step) - at(-step)) / (2.0 * step);
+                operands[which][i] = kept;
+                assert!(
+                    (found - expected).abs() < 1e-8 * (1.0 + expected.abs()),
+                    "{scan:?}, by operand {which} at {i}: expected {expected}, found {found}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_in_f32_are_those_in_f64() {
+    for isa in Isa::available() {
+        isa.scoped(|| {
+            for shape in SHAPES {
+                for scan in SCANS {
+                    let l = sizes(shape);
+                    let (x, w) = (4 * l.states_len(), l.weights_len(scan));
+                    let double = gradients::<f64>(
+                        &l,
+                        scan,
+                        &numbers(1, x),
+                        &numbers(2, w),
+                        &numbers(3, x / 4),
+                    );
+                    let single = gradients::<f32>(
+                        &l,
+                        scan,
+                        &numbers(1, x),
+                        &numbers(2, w),
+                        &numbers(3, x / 4),
+                    );
+                    for (found, expected) in single.iter().zip(&double) {
+                        close(found, expected, 1e-4, &format!("{l:?} {scan:?} on {isa}"));
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Two passes at once are each by itself, and `rows_down` reads gradients from further down.
+#[test]
+fn passes_do_not_mix_and_rows_shift() {
+    let l = sizes([2, 4, 5, 6]);
+    let [a, b] = [SCANS[1], SCANS[2]];
+    let w = l.weights_len(a);
+    let operands = [1, 2].map(|seed| {
+        let x = numbers::<f32>(seed, 4 * l.states_len());
+        (x, numbers::<f32>(seed + 2, w))
+    });
+    let gh = numbers::<f32>(5, l.states_len());
+    // What a picture has one row down, and 0 in its last row.
+    let row = l.width * l.channels;
+    let mut down = Vec::new();
+    for picture in gh.chunks(l.height * row) {
+        down.extend_from_slice(&picture[row..]);
+        down.extend(vec![0.0; row]);
+    }
+    let expected = [
+        gradients(&l, a, &operands[0].0, &operands[0].1, &gh),
+        gradients(&l, b, &operands[1].0, &operands[1].1, &down),
+    ];
+    let mut kept = [(); 2].map(|()| {
+        let n = l.states_len();
+        [vec![0.0f32; n], vec![0.0; 4 * n], vec![0.0; n]]
+    });
+    let mut passes: Vec<_> = ([a, b].into_iter().zip(&operands).zip(&mut kept))
+        .map(|((scan, (x, w)), [h, gates, states])| Forward {
+            scan,
+            x,
+            w,
+            h,
+            gates,
+            states,
+        })
+        .collect();
+    l.forward(&mut passes);
+    let mut gx = [(); 2].map(|()| vec![0.0f32; 4 * l.states_len()]);
+    let mut passes: Vec<_> = ([a, b].into_iter().zip(&operands).zip(&kept).zip(&mut gx))
+        .enumerate()
+        .map(
+            |(rows_down, (((scan, (_, w)), [_, gates, states]), gx))| Backward {
+                scan,
+                w,
+                gates,
+                states,
+                gh: &gh,
+                rows_down,
+                gx,
+            },
+        )
+        .collect();
+    l.backward(&mut passes);
+    for (gx, [expected, _]) in gx.iter().zip(&expected) {
+        assert_eq!(gx, expected);
+    }
+}
+
+#[test]
+fn threads_change_no_bit() {
+    for scan in SCANS {
+        let l = sizes([5, 9, 8, 20]);
+        let x = numbers::<f32>(1, 4 * l.states_len());
+        let w = numbers::<f32>(2, l.weights_len(scan));
+        let gh = numbers::<f32>(3, l.states_len());
+        let all = || {
+            let [gx, gw] = gradients(&l, scan, &x, &w, &gh);
+            (forward(&l, scan, &x, &w), gx, gw)
+        };
+        let expected = serial(all);
+        for threads in [1, 2, 3, 5] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            assert!(
+                pool.build().unwrap().install(all) == expected,
+                "{scan:?} on {threads}"
+            );
+        }
+    }
+}
