@@ -14,6 +14,14 @@ fn gradient<V: Vector>(p: V, g: V, scale: f64, l2: f64) -> V {
     p.mul_add(V::constant(l2), g * V::constant(scale))
 }
 
+/// A moment that has faded, as that of a dead unit does, ends at 0: it would stay subnormal for
+/// good, and arithmetic with subnormal numbers takes many times as long. What is left out is far
+/// below the epsilon of any rule.
+#[inline(always)]
+fn faded<V: Vector>(moment: V) -> V {
+    V::select(moment.abs().lt(V::constant(1e-36)), V::zero(), moment)
+}
+
 /// Stochastic gradient descent with momentum (Sutskever et al. 2013).
 ///
 /// u = momentum u + g; p -= learning_rate u, or learning_rate (g + momentum u) if `nesterov`,
@@ -57,7 +65,7 @@ impl Lanewise<2, 1> for Sgd {
     fn apply<V: Vector>(self, [p, u]: [V; 2], [g]: [V; 1]) -> [V; 2] {
         let momentum = V::constant(self.momentum);
         let g = gradient(p, g, self.gradient_scale, self.l2);
-        let u = u.mul_add(momentum, g);
+        let u = faded(u.mul_add(momentum, g));
         let step = if self.nesterov {
             u.mul_add(momentum, g)
         } else {
@@ -140,8 +148,8 @@ impl Lanewise<3, 1> for AdamStep {
             decay,
         } = self.adam;
         let g = gradient(p, g, gradient_scale, l2);
-        let m = m.mul_add(V::constant(beta1), g * V::constant(1.0 - beta1));
-        let v = v.mul_add(V::constant(beta2), g * g * V::constant(1.0 - beta2));
+        let m = faded(m.mul_add(V::constant(beta1), g * V::constant(1.0 - beta1)));
+        let v = faded(v.mul_add(V::constant(beta2), g * g * V::constant(1.0 - beta2)));
         let scale = v
             .sqrt()
             .mul_add(V::constant(self.root), V::constant(epsilon));
@@ -183,7 +191,7 @@ impl Lanewise<2, 1> for RmsProp {
     #[inline(always)]
     fn apply<V: Vector>(self, [p, v]: [V; 2], [g]: [V; 1]) -> [V; 2] {
         let g = gradient(p, g, self.gradient_scale, self.l2);
-        let v = v.mul_add(V::constant(self.rho), g * g * V::constant(1.0 - self.rho));
+        let v = faded(v.mul_add(V::constant(self.rho), g * g * V::constant(1.0 - self.rho)));
         let scale = v.sqrt() + V::constant(self.epsilon);
         [p - g * V::constant(self.learning_rate) / scale, v]
     }

@@ -131,3 +131,31 @@ fn adagrad() {
         },
     );
 }
+
+#[test]
+fn faded_moments_end_at_zero() {
+    let adam = Adam {
+        learning_rate: 1e-3,
+        beta1: 0.9,
+        beta2: 0.9,
+        epsilon: 1e-8,
+        gradient_scale: 1.0,
+        l2: 0.0,
+        decay: 0.0,
+    };
+    for isa in Isa::available() {
+        isa.scoped(|| {
+            let (mut p, mut m, mut v) = ([1.0f32; LEN], [0.0; LEN], [0.0; LEN]);
+            for t in 1..=1000 {
+                let g = if t == 1 { 0.5 } else { 0.0 };
+                adam.update(t, &mut p, &[g; LEN], &mut m, &mut v);
+                let moments = m.iter().chain(&v);
+                assert!(
+                    moments.into_iter().all(|x| x.is_normal() || *x == 0.0),
+                    "{isa}, step {t}"
+                );
+            }
+            assert_eq!((m, v), ([0.0; LEN], [0.0; LEN]));
+        });
+    }
+}

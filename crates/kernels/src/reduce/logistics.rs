@@ -1,7 +1,7 @@
 //! Mixtures of discretised logistic distributions.
 
-use super::line;
 use super::rows::{Out, RowKernel, check, rows};
+use crate::buffer::Buffer;
 use crate::element::Element;
 use crate::elementwise::unary::{Exp, Log, Sigmoid, Softplus, Tanh};
 use crate::simd::Vector;
@@ -54,7 +54,9 @@ pub(crate) fn logistic_mixture_body<T: Element>(
     assert!(levels > 1, "logistic_mixture: {levels} levels");
     let width = parameters.len() / x.len().max(1);
     assert!(
-        width.is_multiple_of(3) && width * x.len() == parameters.len(),
+        width.is_multiple_of(3)
+            && width * x.len() == parameters.len()
+            && (width > 0 || x.is_empty()),
         "logistic_mixture: {} parameters for {} numbers",
         parameters.len(),
         x.len()
@@ -66,23 +68,38 @@ pub(crate) fn logistic_mixture_body<T: Element>(
         gradient.len(),
         parameters.len(),
     );
-    let kernel = Mixture {
-        parameters,
-        x,
-        half: 1.0 / (levels - 1) as f64,
-    };
-    let out = [
-        Out {
-            data: nll,
-            width: 1,
-        },
-        Out {
-            data: gradient,
-            width,
-        },
+    // Whole blocks, and what is left of the last one.
+    let whole = x.len() / BLOCK * BLOCK;
+    let (nll, nll_rest) = nll.split_at_mut(whole);
+    let (gradient, gradient_rest) = gradient.split_at_mut(whole * width);
+    let blocks = [
+        (0, BLOCK, nll, gradient),
+        (whole, x.len() - whole, nll_rest, gradient_rest),
     ];
-    rows(kernel, x.len(), 32 * width, out);
+    for (first, block, nll, gradient) in blocks {
+        let kernel = Mixture {
+            parameters: &parameters[first * width..],
+            x: &x[first..],
+            half: 1.0 / (levels - 1) as f64,
+        };
+        let out = [
+            Out {
+                width: block,
+                data: nll,
+            },
+            Out {
+                width: block * width,
+                data: gradient,
+            },
+        ];
+        let count = out[0].data.len() / block.max(1);
+        rows(kernel, count, 8 * block * width, out);
+    }
 }
+
+/// How many rows are worked on at a time: a multiple of the lanes of every vector. The lanes of a
+/// vector hold one component of so many rows, because components are few.
+const BLOCK: usize = 16;
 
 #[derive(Clone, Copy)]
 struct Mixture<'a, T> {
@@ -93,56 +110,40 @@ struct Mixture<'a, T> {
 
 impl<T: Element> RowKernel<T, 2> for Mixture<'_, T> {
     #[inline(always)]
-    fn row<V: Vector<Element = T>>(self, row: usize, [nll, gradient]: [&mut [T]; 2]) {
-        let components = gradient.len() / 3;
-        let parameters = &self.parameters[row * gradient.len()..][..gradient.len()];
-        let (logits, others) = parameters.split_at(components);
-        let (mus, log_scales) = others.split_at(components);
-        let (g_logits, g_others) = gradient.split_at_mut(components);
-        let (g_mus, g_log_scales) = g_others.split_at_mut(components);
-
-        // Each component's logit + ln p, and the derivatives of its ln p, go to where the
-        // gradient will be.
-        let x = self.x[row].to_f64();
-        let level = Level::<V>::new(x, self.half);
-        let mut i = 0;
-        while i < components {
-            let part = level.component(
-                V::load_partial(&mus[i..]),
-                V::load_partial(&log_scales[i..]),
-            );
-            let joint = V::load_partial(&logits[i..]) + part.log_p;
-            joint.store_partial(&mut g_logits[i..]);
-            part.by_mu.store_partial(&mut g_mus[i..]);
-            part.by_log_scale.store_partial(&mut g_log_scales[i..]);
-            i += V::LANES;
-        }
-
-        let (prior_max, joint_max) = (line::max::<V>(logits), line::max::<V>(g_logits));
-        let prior_sum = line::sum_exp(logits, V::splat(prior_max));
-        let joint_sum = line::sum_exp(g_logits, V::splat(joint_max));
-        let prior_log = line::log::<V>(prior_sum);
-        nll[0] = (prior_log - line::log::<V>(joint_sum)) + (prior_max - joint_max);
-
-        // By the logits: prior - posterior weight; by the others: -posterior weight * derivative.
-        let (prior_max, joint_max) = (V::splat(prior_max), V::splat(joint_max));
-        let over_prior = V::one() / V::splat(prior_sum);
-        let over_joint = V::one() / V::splat(joint_sum);
-        let mut i = 0;
-        while i < components {
-            let prior = (V::load_partial(&logits[i..]) - prior_max).apply(Exp) * over_prior;
-            let posterior = (V::load_partial(&g_logits[i..]) - joint_max).apply(Exp) * over_joint;
-            (prior - posterior).store_partial(&mut g_logits[i..]);
-            let by_mu = V::load_partial(&g_mus[i..]);
-            (-(posterior * by_mu)).store_partial(&mut g_mus[i..]);
-            let by_log_scale = V::load_partial(&g_log_scales[i..]);
-            (-(posterior * by_log_scale)).store_partial(&mut g_log_scales[i..]);
-            i += V::LANES;
+    fn row<V: Vector<Element = T>>(self, block: usize, [nll, gradient]: [&mut [T]; 2]) {
+        let rows = nll.len();
+        let width = gradient.len() / rows;
+        let x = &self.x[block * rows..][..rows];
+        let parameters = &self.parameters[block * rows * width..][..rows * width];
+        // Parameters and gradient of `LANES` rows, transposed: a vector for each parameter.
+        let mut columns = Buffer::recycled(2 * width * V::LANES);
+        let (p, g) = columns.split_at_mut(width * V::LANES);
+        let mut first = 0;
+        while first < rows {
+            let lanes = V::LANES.min(rows - first);
+            p.fill(T::ZERO);
+            for lane in 0..lanes {
+                let row = &parameters[(first + lane) * width..][..width];
+                for (k, &value) in row.iter().enumerate() {
+                    p[k * V::LANES + lane] = value;
+                }
+            }
+            let level = Level::new(V::load_partial(&x[first..]), self.half);
+            level
+                .mixture(p, g)
+                .store_partial(&mut nll[first..][..lanes]);
+            for lane in 0..lanes {
+                let row = &mut gradient[(first + lane) * width..][..width];
+                for (k, value) in row.iter_mut().enumerate() {
+                    *value = g[k * V::LANES + lane];
+                }
+            }
+            first += V::LANES;
         }
     }
 }
 
-/// What all components of a row share.
+/// What all components of some rows share.
 #[derive(Clone, Copy)]
 struct Level<V> {
     /// c + h and c - h.
@@ -154,7 +155,7 @@ struct Level<V> {
     not_first: V,
 }
 
-/// ln p of some components and its derivatives.
+/// ln p of a component and its derivatives.
 struct Component<V> {
     log_p: V,
     by_mu: V,
@@ -163,16 +164,59 @@ struct Component<V> {
 
 impl<V: Vector> Level<V> {
     #[inline(always)]
-    fn new(x: f64, half: f64) -> Level<V> {
-        let has = |condition: bool| if condition { 1.0 } else { 0.0 };
-        let centre = 2.0 * x - 1.0;
+    fn new(x: V, half: f64) -> Level<V> {
+        let centre = (x + x) - V::one();
+        let h = V::constant(half);
         // Within half a level of the ends, whatever rounding x went through.
+        let (low, high) = (V::constant(0.5 * half), V::constant(1.0 - 0.5 * half));
         Level {
-            ends: [V::constant(centre + half), V::constant(centre - half)],
-            half: V::constant(half),
-            not_last: V::constant(has(x <= 1.0 - 0.5 * half)),
-            not_first: V::constant(has(x >= 0.5 * half)),
+            ends: [centre + h, centre - h],
+            half: h,
+            not_last: high.if_lt(x, V::zero(), V::one()),
+            not_first: x.if_lt(low, V::zero(), V::one()),
         }
+    }
+
+    /// -ln p of some rows, from the columns `p` of their parameters, and the columns `g` of its
+    /// gradient.
+    #[inline(always)]
+    fn mixture(self, p: &[V::Element], g: &mut [V::Element]) -> V {
+        let components = p.len() / (3 * V::LANES);
+        // Each component's logit + ln p, and the derivatives of its ln p, go to where the gradient
+        // will be.
+        let least = V::constant(f64::NEG_INFINITY);
+        let (mut prior_max, mut joint_max) = (least, least);
+        for k in 0..components {
+            let (logit, mu) = (k * V::LANES, (components + k) * V::LANES);
+            let log_scale = (2 * components + k) * V::LANES;
+            let part = self.component(V::load(&p[mu..]), V::load(&p[log_scale..]));
+            let prior = V::load(&p[logit..]);
+            let joint = prior + part.log_p;
+            prior_max = prior_max.max(prior);
+            joint_max = joint_max.max(joint);
+            joint.store(&mut g[logit..]);
+            part.by_mu.store(&mut g[mu..]);
+            part.by_log_scale.store(&mut g[log_scale..]);
+        }
+        let (mut prior_sum, mut joint_sum) = (V::zero(), V::zero());
+        for k in 0..components {
+            let prior = (V::load(&p[k * V::LANES..]) - prior_max).apply(Exp);
+            let joint = (V::load(&g[k * V::LANES..]) - joint_max).apply(Exp);
+            prior_sum = prior_sum + prior;
+            joint_sum = joint_sum + joint;
+        }
+        // By the logits: prior - posterior weight; by the others: -posterior weight * derivative.
+        let (over_prior, over_joint) = (V::one() / prior_sum, V::one() / joint_sum);
+        for k in 0..components {
+            let (logit, mu) = (k * V::LANES, (components + k) * V::LANES);
+            let log_scale = (2 * components + k) * V::LANES;
+            let prior = (V::load(&p[logit..]) - prior_max).apply(Exp) * over_prior;
+            let posterior = (V::load(&g[logit..]) - joint_max).apply(Exp) * over_joint;
+            (prior - posterior).store(&mut g[logit..]);
+            (-(posterior * V::load(&g[mu..]))).store(&mut g[mu..]);
+            (-(posterior * V::load(&g[log_scale..]))).store(&mut g[log_scale..]);
+        }
+        (prior_sum.apply(Log) - joint_sum.apply(Log)) + (prior_max - joint_max)
     }
 
     #[inline(always)]
