@@ -118,13 +118,20 @@ impl<T: Element> Room<T> {
         let mut queries = group.queries();
         for query in (0..group.query_count()).step_by(BLOCK) {
             let count = (group.query_count() - query).min(BLOCK);
-            let positions = queries.clone();
+            let positions = queries;
+            if at.1 + 1 < a.heads {
+                // The next head's keys and values come in while this one's are used.
+                for t in positions.take(count) {
+                    x.k.prefetch(at.0, t, at.1 + 1, depth);
+                    x.v.prefetch(at.0, t, at.1 + 1, depth);
+                }
+            }
             queries.by_ref().take(count).for_each(drop);
-            pack::rows(x.q, at, positions.clone(), count, depth, &mut self.q_rows);
-            pack::rows(x.go, at, positions.clone(), count, depth, &mut self.go_rows);
-            pack::rows(x.o, at, positions.clone(), count, depth, &mut self.o_rows);
+            pack::rows(x.q, at, positions, count, depth, &mut self.q_rows);
+            pack::rows(x.go, at, positions, count, depth, &mut self.go_rows);
+            pack::rows(x.o, at, positions, count, depth, &mut self.o_rows);
             let (mut minus_lse, mut minus_d) = ([T::from_f64(-1e30); BLOCK], [T::ZERO; BLOCK]);
-            for (i, t) in positions.clone().take(count).enumerate() {
+            for (i, t) in positions.take(count).enumerate() {
                 minus_lse[i] = T::from_f64(-LOG2_E) * lse[t];
                 let row = i * pitch..i * pitch + depth;
                 minus_d[i] = -reduce::dot(&self.o_rows[row.clone()], &self.go_rows[row]);

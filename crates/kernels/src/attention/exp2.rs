@@ -3,7 +3,7 @@
 use crate::elementwise::{Accuracy, unary::UnaryKernel};
 use crate::simd::VectorF32;
 
-/// 2^x for x <= 127; the softmax is taken to base 2, and its scale holds the log2(e).
+/// 2^x; the softmax is taken to base 2, and its scale holds the log2(e).
 ///
 /// 2^x = 2^floor(x) p(x - floor(x)): fewer steps than e^x, which has to take ln 2 apart.
 #[derive(Clone, Copy, Debug)]

@@ -11,10 +11,9 @@
 //!         O = O^T / l;  logsumexp = m + log l
 //! ```
 //!
-//! 1. m is the largest score of the first block, and stays: p may be far above 1, and float has
-//!    the range. Only if a sum passes 2^60 is a block done again with a larger m. So most blocks
-//!    look for no maximum and rescale nothing (compare Dao et al. 2022, arXiv:2205.14135, where
-//!    each does).
+//! 1. m is 0: p may be far above or below 1, float has the range. Only if a sum leaves it (2^60)
+//!    is a block done again, with the largest score as m. So blocks look for no maximum and rescale
+//!    nothing (in Dao et al. 2022, arXiv:2205.14135, each does).
 //! 2. The scale of the scores and log2(e) go into the queries, and -m into the sums' first value.
 //! 3. A block of scores (14 KB) and the keys and values for it stay in the first-level cache.
 
@@ -31,6 +30,9 @@ use crate::simd::Isa;
 use std::f64::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
+/// Sums of probabilities beyond this, and first ones below its inverse, are shifted: 2^60, far
+/// from overflow and from loss.
+const LARGE: f64 = (1u64 << 60) as f64;
 /// Tiles of queries below which a head is not cut further.
 const TILES: usize = 8;
 
@@ -103,12 +105,20 @@ impl<T: Element> Room<T> {
         let columns = keys.next_multiple_of(KEYS) * depth;
         pack::columns(isa, &self.rows, keys, depth, &mut self.k[..columns]);
         pack::rows(x.v, at, group.keys(), keys, depth, &mut self.v);
-        let mut queries = group.queries().skip(tiles.start * BLOCK);
+        let mut queries = group.queries();
+        queries.by_ref().take(tiles.start * BLOCK).for_each(drop);
         for query in tiles.map(|tile| tile * BLOCK) {
             let count = (group.query_count() - query).min(BLOCK);
-            let positions = queries.clone();
+            let positions = queries;
+            if at.1 + 1 < a.heads {
+                // The next head's keys and values come in while this one's are used.
+                for t in positions.take(count) {
+                    x.k.prefetch(at.0, t, at.1 + 1, depth);
+                    x.v.prefetch(at.0, t, at.1 + 1, depth);
+                }
+            }
             queries.by_ref().take(count).for_each(drop);
-            pack::rows(x.q, at, positions.clone(), count, depth, &mut self.rows);
+            pack::rows(x.q, at, positions, count, depth, &mut self.rows);
             pack::lanes(isa, &self.rows, count, depth, &mut self.q);
             let scale = T::from_f64(a.scale * LOG2_E);
             elementwise::scale(scale, &mut self.q[..depth * BLOCK]);
@@ -142,7 +152,7 @@ impl<T: Element> Room<T> {
         let seen = group.seen(query + count - 1);
         let lanes = count.next_multiple_of(shape.lanes);
         let deep = depth.max(shape.least());
-        let (mut shift, mut negative) = ([T::ZERO; BLOCK], [T::ZERO; BLOCK]);
+        let (mut shift, mut shifted) = ([T::ZERO; BLOCK], false);
         let mut sums = [T::ZERO; BLOCK];
         if seen == 0 {
             self.o.fill(T::ZERO);
@@ -153,32 +163,34 @@ impl<T: Element> Room<T> {
             let k = Left::Columns(&self.k[key * depth..], KEYS);
             let (q, size) = ((&self.q[..], BLOCK), [rows, depth, lanes]);
             let sight = Sight { group, query, key };
-            let first = key == 0;
-            let start = if first {
-                Start::Zero
-            } else {
-                Start::Columns(&negative[..])
+            let negative = shift.map(|x| -x);
+            let start = match shifted {
+                true => Start::Columns(&negative[..]),
+                false => Start::Zero,
             };
             product(isa, size, k, q, (scores, BLOCK), start);
-            let subtract = first.then(|| {
-                shift = pass::most(isa, scores, lanes, sight);
-                &shift
-            });
-            let (mut added, large) = pass::powers(isa, scores, subtract, lanes, sight);
-            if large {
-                product(isa, size, k, q, (scores, BLOCK), Start::Columns(&negative));
-                let more = pass::most(isa, scores, lanes, sight);
-                let more = more.map(|x| if x > T::ZERO { x } else { T::ZERO });
-                added = pass::powers(isa, scores, Some(&more), lanes, sight).0;
+            let mut added = pass::powers(isa, scores, None, lanes, sight);
+            let first = key == 0;
+            let out = |sum: T| sum > T::from_f64(LARGE) || first && sum < T::from_f64(1.0 / LARGE);
+            if added[..count].iter().any(|&sum| out(sum)) {
+                product(isa, size, k, q, (scores, BLOCK), start);
+                let mut more = pass::most(isa, scores, lanes, sight);
+                for (more, &sum) in more.iter_mut().zip(&added) {
+                    *more = if out(sum) { *more } else { T::ZERO };
+                }
+                added = pass::powers(isa, scores, Some(&more), lanes, sight);
                 let mut factor = more.map(|x| -x);
                 pass::powers_of(isa, &mut factor);
-                pass::scale_columns(isa, &mut self.o[..depth * BLOCK], &factor, lanes);
-                for i in 0..BLOCK {
-                    shift[i] = shift[i] + more[i];
-                    sums[i] = sums[i] * factor[i];
+                if !first {
+                    pass::scale_columns(isa, &mut self.o[..depth * BLOCK], &factor, lanes);
+                    (sums.iter_mut().zip(factor)).for_each(|(sum, factor)| *sum = *sum * factor);
                 }
+                shift
+                    .iter_mut()
+                    .zip(more)
+                    .for_each(|(shift, more)| *shift = *shift + more);
+                shifted = true;
             }
-            negative = shift.map(|x| -x);
             for (sum, added) in sums.iter_mut().zip(added) {
                 *sum = *sum + added;
             }

@@ -63,25 +63,23 @@ pub(super) fn most<T: Element>(isa: Isa, scores: &[T], lanes: usize, sight: Sigh
     dispatch(isa, Most(scores, lanes, sight))
 }
 
-/// p = 2^(score - shift), 0 for keys that a query does not see; returns the sums over keys, and
-/// whether they are so large that more must be subtracted first.
+/// p = 2^(score - shift), 0 for keys that a query does not see; returns the sums over keys.
 pub(super) fn powers<T: Element>(
     isa: Isa,
     scores: &mut [T],
     shift: Option<&[T; BLOCK]>,
     lanes: usize,
     sight: Sight,
-) -> ([T; BLOCK], bool) {
+) -> [T; BLOCK] {
     struct Powers<'a, T, const SHIFT: bool>(&'a mut [T], &'a [T; BLOCK], usize, Sight<'a>);
     impl<T: Element, const SHIFT: bool> Kernel<T> for Powers<'_, T, SHIFT> {
-        type Output = ([T; BLOCK], bool);
+        type Output = [T; BLOCK];
         #[inline(always)]
-        fn run<V: Vector<Element = T>>(self) -> ([T; BLOCK], bool) {
+        fn run<V: Vector<Element = T>>(self) -> [T; BLOCK] {
             let Powers(scores, shift, lanes, sight) = self;
             let rows = scores.len() / BLOCK;
             let clear = sight.clear(rows) / SUMS * SUMS;
             let mut out = [T::ZERO; BLOCK];
-            let mut large = false;
             for lane in (0..lanes).step_by(V::LANES) {
                 let shift = V::load(&shift[lane..]);
                 let mut sums = [V::zero(); SUMS];
@@ -102,9 +100,8 @@ pub(super) fn powers<T: Element>(
                 }
                 let sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
                 sum.store(&mut out[lane..]);
-                large |= sum.reduce_max() > T::from_f64(LARGE);
             }
-            (out, large)
+            out
         }
     }
     match shift {
@@ -125,9 +122,6 @@ fn power<V: Vector, const SHIFT: bool>(x: V, shift: V) -> V {
         x.apply(Exp2)
     }
 }
-
-/// Sums of probabilities beyond this are shifted: 2^60, far from overflow and from loss.
-const LARGE: f64 = (1u64 << 60) as f64;
 
 /// y *= x for rows of [`BLOCK`].
 pub(super) fn scale_columns<T: Element>(isa: Isa, y: &mut [T], x: &[T; BLOCK], lanes: usize) {

@@ -67,12 +67,49 @@ impl Rect {
     fn len(&self) -> usize {
         self.rows * self.cols
     }
+}
 
-    fn positions(self) -> impl Iterator<Item = usize> + Clone {
-        (0..self.rows).flat_map(move |r| {
-            let first = self.first + r * self.pitch;
-            first..first + self.cols
-        })
+/// The positions of rectangles, one after the other.
+#[derive(Clone, Copy)]
+pub(super) struct Positions<const N: usize> {
+    rects: [Rect; N],
+    /// How many rectangles are left; they are taken from the end.
+    left: usize,
+    next: usize,
+    /// What is left of a row.
+    row: usize,
+}
+
+impl<const N: usize> Positions<N> {
+    fn new(mut rects: [Rect; N]) -> Self {
+        rects.reverse();
+        Positions {
+            rects,
+            left: N,
+            next: 0,
+            row: 0,
+        }
+    }
+}
+
+impl<const N: usize> Iterator for Positions<N> {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        while self.row == 0 {
+            let rect = &mut self.rects[self.left.checked_sub(1)?];
+            if rect.rows == 0 {
+                self.left -= 1;
+                continue;
+            }
+            (self.next, self.row) = (rect.first, rect.cols);
+            rect.first += rect.pitch;
+            rect.rows -= 1;
+        }
+        self.row -= 1;
+        self.next += 1;
+        Some(self.next - 1)
     }
 }
 
@@ -120,13 +157,13 @@ impl Group {
     }
 
     /// Positions of the queries.
-    pub(super) fn queries(&self) -> impl Iterator<Item = usize> + Clone + use<> {
-        self.queries.positions()
+    pub(super) fn queries(&self) -> Positions<1> {
+        Positions::new([self.queries])
     }
 
     /// Positions of the keys.
-    pub(super) fn keys(&self) -> impl Iterator<Item = usize> + Clone + use<> {
-        self.keys.into_iter().flat_map(Rect::positions)
+    pub(super) fn keys(&self) -> Positions<3> {
+        Positions::new(self.keys)
     }
 }
 

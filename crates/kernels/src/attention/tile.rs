@@ -98,7 +98,11 @@ impl<T: Element, const MR: usize, const NV: usize, const ROWS: bool> Kernel<T>
         // SAFETY: `product` has checked that every element lies in its slice.
         unsafe {
             let mut acc = [[V::zero(); NV]; MR];
-            if !t.start.is_null() {
+            if !t.start.is_null() && t.start_step == 0 {
+                let mut row = [V::zero(); NV];
+                unroll!(vector J < NV: { row[J] = V::load_ptr(t.start.add(J * V::LANES)); });
+                unroll!(row I < MR: { acc[I] = row; });
+            } else if !t.start.is_null() {
                 unroll!(row I < MR: {
                     let row = t.start.add(I * t.start_step);
                     unroll!(vector J < NV: { acc[I][J] = V::load_ptr(row.add(J * V::LANES)); });

@@ -207,11 +207,11 @@ pub trait VectorF32: Vector<Element = f32> {
     /// self * 2^n for an integral n in \[-252, 252\], rounded once.
     fn scale(self, n: Self) -> Self;
     /// (r, n) with r = self - floor(self), in \[0, 1\], and an n for which `y.scale(n)` is
-    /// y * 2^floor(self). For self <= 127; all that is below -151 counts as that.
+    /// y * 2^floor(self). All that is below -151 counts as that, all above 129 as that.
     #[inline(always)]
     fn split_floor(self) -> (Self, Self) {
         // The order of the arguments lets NaN through.
-        let x = Self::constant(-151.0).max(self);
+        let x = Self::constant(129.0).min(Self::constant(-151.0).max(self));
         let n = (x - Self::constant(0.5)).round();
         (x - n, n)
     }
