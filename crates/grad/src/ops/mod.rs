@@ -8,6 +8,7 @@
 
 mod affine;
 mod arithmetic;
+mod attention;
 mod batch_norm;
 mod bias;
 mod conv;
@@ -16,6 +17,7 @@ mod join;
 mod layer_norm;
 mod linear;
 mod loss;
+mod lstm;
 mod matmul;
 mod panels;
 mod reduce;
@@ -84,6 +86,9 @@ pub const TABLE: &[Entry] = &[
     softmax::LOG_SOFTMAX_GRADIENT,
     layer_norm::LAYER_NORM,
     batch_norm::BATCH_NORM,
+    attention::ATTENTION,
+    lstm::ROW_LSTM,
+    lstm::DIAGONAL_BILSTM,
     loss::BCE_WITH_LOGITS,
     loss::BCE_GRADIENT,
     loss::CROSS_ENTROPY,

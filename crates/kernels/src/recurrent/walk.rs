@@ -24,7 +24,7 @@ impl Scan {
     }
 
     /// Where they are: rows and columns from the cell's own. The second one gives its state.
-    pub(super) fn offsets(&self) -> &'static [(isize, isize)] {
+    pub fn offsets(&self) -> &'static [(isize, isize)] {
         match self {
             Scan::Row => &[(-1, -1), (-1, 0), (-1, 1)],
             Scan::Diagonal { mirrored: false } => &[(-1, 0), (0, -1)],
