@@ -7,8 +7,8 @@
 //! Kernels cut their work by shape alone, never by the number of threads, so results are bitwise
 //! the same on any number of them.
 
-use rayon::prelude::*;
 use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 thread_local! {
     static SERIAL: Cell<bool> = const { Cell::new(false) };
@@ -49,13 +49,47 @@ impl<T> Shared<T> {
     }
 }
 
+/// How often a thread that has no more to do looks whether the others are done before it sleeps:
+/// about a tenth of a millisecond, several times what falling asleep and being woken cost.
+const SPINS: usize = 2000;
+
 /// Calls `job` for 0..count, on as many threads as kernels may use.
+///
+/// Jobs are handed out one by one, and whoever finds none left waits awake for those that still
+/// run: jobs are cut so that all threads end together, and waking a sleeping thread takes longer
+/// than many a kernel.
 pub(crate) fn each(count: usize, job: impl Fn(usize) + Send + Sync) {
-    if count > 1 && threads() > 1 {
-        (0..count).into_par_iter().with_max_len(1).for_each(job);
-    } else {
-        (0..count).for_each(job);
+    let threads = threads().min(count);
+    if threads <= 1 {
+        return (0..count).for_each(job);
     }
+    struct Done<'a>(&'a AtomicUsize);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Release);
+        }
+    }
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let work = || {
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= count {
+                return;
+            }
+            let _done = Done(&done);
+            job(i);
+        }
+    };
+    rayon::scope(|scope| {
+        (1..threads).for_each(|_| scope.spawn(|_| work()));
+        work();
+        for _ in 0..SPINS {
+            if done.load(Ordering::Acquire) == count {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+    });
 }
 
 #[cfg(test)]

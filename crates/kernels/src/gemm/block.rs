@@ -26,7 +26,7 @@
 
 use super::kernels::Kernels;
 use super::pack;
-use super::step::{GROUP, Layout, Rooms, Step};
+use super::step::{Layout, Rooms, Step};
 use super::{Epilogue, Mat};
 use crate::buffer::Buffer;
 use std::cell::Cell;
@@ -88,10 +88,33 @@ pub(super) fn k_blocks(k: usize, n: usize) -> impl ExactSizeIterator<Item = Rang
     (0..k.div_ceil(size).max(1)).map(move |i| i * size..((i + 1) * size).min(k))
 }
 
-/// Cuts `range` into the fewest parts of at most `most`, nearly equal.
-pub(super) fn cut(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> + Clone {
-    let (len, parts) = (range.len(), range.len().div_ceil(most));
-    (0..parts).map(move |i| range.start + i * len / parts..range.start + (i + 1) * len / parts)
+/// A range cut into the fewest parts of at most so many, nearly equal.
+#[derive(Clone)]
+pub(super) struct Cut {
+    range: Range<usize>,
+    parts: usize,
+}
+
+impl Cut {
+    pub(super) fn new(range: Range<usize>, most: usize) -> Cut {
+        let parts = range.len().div_ceil(most);
+        Cut { range, parts }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.parts
+    }
+
+    /// Part `i`.
+    pub(super) fn get(&self, i: usize) -> Range<usize> {
+        let edge = |i: usize| self.range.start + i * self.range.len() / self.parts;
+        edge(i)..edge(i + 1)
+    }
+
+    /// Parts `some`, those of them that exist.
+    pub(super) fn iter(&self, some: Range<usize>) -> impl Iterator<Item = Range<usize>> + Clone {
+        (some.start..some.end.min(self.parts)).map(|i| self.get(i))
+    }
 }
 
 /// How long [`pack_all`]'s result is.
@@ -149,19 +172,13 @@ pub(super) unsafe fn run(
     let layout = Layout::new(x, rows.len(), cols.len().min(nc));
     // One vector of room for what spills over, rounded up so that both begin at cache lines.
     let room = |len: usize| (len + x.kernels.lanes).next_multiple_of(16);
-    let a_rows = if few_rows {
-        rows.len()
-    } else {
-        rows.len().min(GROUP * x.kernels.mr())
+    let a_len = match (layout.copy_a, few_rows) {
+        (false, _) => 0,
+        (true, true) => room(rows.len() * Layout::a_stride(kc)),
+        (true, false) => 2 * layout.half(x, kc),
     };
-    let a_len = if layout.copy_a {
-        room(a_rows * Layout::a_stride(kc))
-    } else {
-        0
-    };
-    let widest = cut(0..cols.len().div_ceil(nr), nc.div_ceil(nr))
-        .map(|part| part.len())
-        .max();
+    let parts = Cut::new(0..cols.len().div_ceil(nr), nc.div_ceil(nr));
+    let widest = parts.iter(0..parts.len()).map(|part| part.len()).max();
     let b_len = match (layout.pack_b, few_rows) {
         (false, _) => 0,
         (true, true) => room(kc * nr),
@@ -170,7 +187,7 @@ pub(super) unsafe fn run(
     with_scratch(a_len + b_len, |scratch| {
         let (a, b) = scratch.split_at_mut(a_len);
         let mut rooms = Rooms { a, b };
-        for part in cut(0..cols.len().div_ceil(nr), nc.div_ceil(nr)) {
+        for part in parts.iter(0..parts.len()) {
             for (block, ks) in k_blocks(k, x.b.cols()).enumerate() {
                 if !blocks.contains(&block) {
                     continue;

@@ -14,7 +14,6 @@ use super::block::{self, Product};
 use super::{Epilogue, fallback};
 use crate::buffer::Buffer;
 use crate::parallel;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Multiply-adds below which a product stays on its thread.
@@ -35,7 +34,12 @@ pub(super) fn run(mut x: Product, c: &mut [f32]) {
     };
     let parts = (SPLIT / (m * n).div_ceil(SPLIT_SIZE)).min(blocks / 2);
     if parts > 1 {
-        return split(&x, c, threads, blocks, parts);
+        let mut all = || split(&x, c, blocks, parts);
+        return if threads == 1 {
+            parallel::serial(all)
+        } else {
+            all()
+        };
     }
     x.c = c.as_mut_ptr();
     let x = &x;
@@ -50,8 +54,8 @@ pub(super) fn run(mut x: Product, c: &mut [f32]) {
         let edge = |i: usize| (i * units / parts * unit).min(len);
         edge(i)..edge(i + 1)
     };
-    for_each(down * across, threads, |task| {
-        let rows = part(task / across, down, m, mr);
+    parallel::each(down * across, |task| {
+        let rows = part(task / across, down, m, 1);
         let cols = part(task % across, across, n, nr);
         // SAFETY: the rectangles of different tasks do not overlap, and columns are cut at
         // multiples of NR.
@@ -59,25 +63,15 @@ pub(super) fn run(mut x: Product, c: &mut [f32]) {
     });
 }
 
-/// Runs `task` for 0..tasks, on this thread if there is only one.
-fn for_each(tasks: usize, threads: usize, task: impl Fn(usize) + Send + Sync) {
-    if threads == 1 {
-        (0..tasks).for_each(task);
-    } else {
-        let tasks = (0..tasks).into_par_iter().with_max_len(1);
-        tasks.for_each(task);
-    }
-}
-
 /// The product as a sum of `parts` products, each over some blocks of k.
-fn split(x: &Product, c: &mut [f32], threads: usize, blocks: usize, parts: usize) {
+fn split(x: &Product, c: &mut [f32], blocks: usize, parts: usize) {
     let (m, n) = (x.a.rows, x.b.cols());
     let mut sums = Buffer::<f32>::recycled(parts * m * n);
-    let start = Shared(sums.as_mut_ptr());
-    for_each(parts, threads, |part| {
+    let start = parallel::Shared(sums.as_mut_ptr());
+    parallel::each(parts, |part| {
         let blocks: Range<usize> = part * blocks / parts..(part + 1) * blocks / parts;
         let partial = Product {
-            c: start.at(part * m * n),
+            c: start.get().wrapping_add(part * m * n),
             c_row_stride: n,
             accumulate: false,
             epilogue: Epilogue::NONE,
@@ -100,19 +94,6 @@ fn split(x: &Product, c: &mut [f32], threads: usize, blocks: usize, parts: usize
     fallback::finish(c, x.c_row_stride, (m, n), x.epilogue);
 }
 
-/// A pointer that several threads write through, each to its own part.
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-
-// SAFETY: it is only offset here; those who write through it state why they may.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    fn at(&self, offset: usize) -> *mut f32 {
-        self.0.wrapping_add(offset)
-    }
-}
-
 /// How many parts the rows and the columns are cut into.
 fn grid(
     row_blocks: usize,
@@ -121,7 +102,7 @@ fn grid(
     threads: usize,
     (m, n): (usize, usize),
 ) -> (usize, usize) {
-    let tasks = threads * (work / (4 * threads * WORTH_SHARING)).clamp(1, 4);
+    let tasks = threads * (work / (128 * threads * WORTH_SHARING)).clamp(1, 4);
     let mut best = (f64::INFINITY, (1, 1));
     for down in 1..=tasks.min(row_blocks) {
         let across = (tasks / down).clamp(1, panels);

@@ -1,10 +1,10 @@
 //! One block of k: the two inner loops, in either order, and what each tile is given.
 
 use super::Activation;
-use super::block::{Product, Rhs, cut};
+use super::block::{Cut, Product, Rhs};
 use super::kernels::Kernels;
 use super::pack;
-use super::tile::{BLOCK, Tile};
+use super::tile::Tile;
 use std::ops::Range;
 
 /// Up to how many blocks of rows are too few to pack contiguous rows of b for.
@@ -16,8 +16,9 @@ const COLLIDING: usize = 2048;
 /// Columns of a that are at most this far apart are as good as a copy.
 const NEAR: usize = 32;
 
-/// How many blocks of rows are copied at a time.
-pub(super) const GROUP: usize = 8;
+/// How many blocks of rows are copied together where columns of a are contiguous: so that what is
+/// read at a time is a few cache lines.
+const TOGETHER: usize = 8;
 /// How much of k is copied at a time where columns of a are contiguous.
 const SLAB: usize = 8;
 
@@ -45,6 +46,17 @@ impl Layout {
                 Rhs::Plain(b) => b.col_stride != 1 || rows > FEW_BLOCKS * x.kernels.mr(),
             },
         }
+    }
+
+    /// How many blocks of rows are copied together.
+    fn together(x: &Product) -> usize {
+        if x.a.col_stride == 1 { 1 } else { TOGETHER }
+    }
+
+    /// Room for what is copied together while blocks of k are at most `kc`.
+    pub(super) fn half(&self, x: &Product, kc: usize) -> usize {
+        let rows = Layout::together(x) * x.kernels.mr();
+        (rows * Layout::a_stride(kc) + x.kernels.lanes).next_multiple_of(16)
     }
 
     /// From one row to the next in a copy of a: an odd number of cache lines or nearly so, for
@@ -81,6 +93,32 @@ struct Lhs {
     col_stride: usize,
 }
 
+/// What a tile brings in for later; see [`Tile::ahead`].
+#[derive(Clone, Copy)]
+struct Ahead {
+    start: *const f32,
+    step: usize,
+    jump: usize,
+    parts: usize,
+}
+
+impl Ahead {
+    /// The first `rows` rows of `a`.
+    fn of(a: &Lhs, rows: usize) -> Ahead {
+        let (step, jump, parts) = if a.col_stride == 1 {
+            (rows, a.row_stride, rows.max(1))
+        } else {
+            (a.col_stride, 0, 1)
+        };
+        Ahead {
+            start: a.start,
+            step,
+            jump,
+            parts,
+        }
+    }
+}
+
 /// A panel of b: the first element and the distance between rows.
 #[derive(Clone, Copy)]
 struct Panel {
@@ -109,54 +147,78 @@ impl Step<'_> {
     /// # Safety
     /// The rectangle lies inside c and belongs to this thread.
     pub(super) unsafe fn by_panels(&self, rooms: &mut Rooms) {
-        let blocks = cut(self.rows.clone(), self.x.kernels.mr());
+        let blocks = Cut::new(self.rows.clone(), self.x.kernels.mr());
         let origin = self.rows.start;
         if self.layout.copy_a {
-            self.copy_a(blocks.clone(), origin, rooms.a);
+            self.copy_a(
+                blocks.iter(0..blocks.len()),
+                0..self.pieces(&self.rows),
+                rooms.a,
+            );
         }
         for q in 0..self.panels() {
-            for (n, i) in blocks.clone().enumerate() {
-                let a = |i: &Range<usize>| self.lhs(i, origin, rooms.a);
-                let next = if i.end < self.rows.end {
-                    i.end
-                } else {
-                    self.rows.start
-                };
-                let ahead = a(&(next..next + i.len()));
+            for n in 0..blocks.len() {
+                let i = blocks.get(n);
+                let next = blocks.get((n + 1) % blocks.len());
+                // The first panel brings all rows in; they stay in L2.
+                let rows = if q == 0 { i.len() } else { 0 };
+                let ahead = Ahead::of(&self.lhs(&next, origin, rooms.a), rows);
                 let b = if n == 0 {
                     self.first_panel(q, rooms.b)
                 } else {
                     self.later_panel(q, rooms.b)
                 };
-                let b_next = if next == self.rows.start {
+                let b_next = if n + 1 == blocks.len() {
                     self.b_at(q + 1)
                 } else {
                     b
                 };
+                let a = self.lhs(&i, origin, rooms.a);
                 // SAFETY: the caller's promise about c; the operands are where they lie or were
                 // copied for these rows and this panel.
-                unsafe { self.tile(&i, q, a(&i), b, Some(ahead), b_next) }
+                unsafe { self.tile(&i, q, a, b, ahead, b_next) }
             }
         }
     }
 
-    /// Rows outside, panels inside. The rooms hold GROUP blocks of rows of a and all panels of b.
+    /// Rows outside, panels inside. The rooms hold two halves for blocks of rows of a and all
+    /// panels of b. While one half is multiplied, the other is filled, some of it before each
+    /// tile, so that the copying takes place in the shade of the multiply-adds.
     ///
     /// # Safety
     /// The rectangle lies inside c and belongs to this thread.
     pub(super) unsafe fn by_rows(&self, rooms: &mut Rooms) {
-        let nr = self.x.kernels.nr();
-        let blocks = cut(self.rows.clone(), self.x.kernels.mr());
-        let (mut origin, mut end) = (self.rows.start, self.rows.start);
-        for (n, i) in blocks.clone().enumerate() {
-            if self.layout.copy_a && n.is_multiple_of(GROUP) {
-                let group = blocks.clone().skip(n).take(GROUP);
-                self.copy_a(group.clone(), i.start, rooms.a);
-                origin = i.start;
-                end = group.last().map_or(end, |i| i.end);
-            }
-            let a = self.lhs(&i, origin, rooms.a);
-            for q in 0..self.panels() {
+        let (x, panels) = (self.x, self.panels());
+        let nr = x.kernels.nr();
+        let blocks = Cut::new(self.rows.clone(), x.kernels.mr());
+        let together = Layout::together(x);
+        // The n-th group of blocks, and all its rows.
+        let group = |n: usize| blocks.iter(n * together..(n + 1) * together);
+        let rows = |n: usize| {
+            let (first, last) = (group(n).next(), group(n).last());
+            let end = blocks.get(blocks.len()).start;
+            first.map_or(end, |i| i.start)..last.map_or(end, |i| i.end)
+        };
+        if self.layout.copy_a {
+            self.copy_a(group(0), 0..self.pieces(&rows(0)), rooms.a);
+        }
+        for n in 0..blocks.len() {
+            let i = blocks.get(n);
+            let (current, later) = (n / together, n / together + 1);
+            let (now, then) = rooms.a.split_at_mut(rooms.a.len() / 2);
+            let (now, then) = if current.is_multiple_of(2) {
+                (now, then)
+            } else {
+                (then, now)
+            };
+            let tiles = group(current).count() * panels;
+            let copies = if self.layout.copy_a {
+                self.pieces(&rows(later))
+            } else {
+                0
+            };
+            let a = self.lhs(&i, rows(current).start, now);
+            for q in 0..panels {
                 let at = if self.layout.pack_b {
                     q * self.ks.len() * nr
                 } else {
@@ -169,14 +231,21 @@ impl Step<'_> {
                     let next = b.start.wrapping_add(self.ks.len() * nr);
                     (b, Panel { start: next, ..b })
                 };
-                // The rows of the next block, while the first panel passes over this one.
-                let ahead = (q == 0).then(|| {
-                    if self.layout.copy_a && i.end < end {
-                        self.lhs(&(i.end..i.end + i.len()), origin, rooms.a)
-                    } else {
-                        self.a_at(i.end, self.ks.start)
-                    }
-                });
+                if copies > 0 {
+                    let tile = n % together * panels + q;
+                    let some = copies * tile / tiles..copies * (tile + 1) / tiles;
+                    self.copy_a(group(later), some, then);
+                }
+                // A share of the rows that are read, or copied, with the next block.
+                let next = if self.layout.copy_a {
+                    i.end + i.len()
+                } else {
+                    i.end
+                };
+                let first = i.len() * q / panels;
+                let count = i.len() * (q + 1) / panels - first;
+                let ahead = self.a_at(next + first, self.ks.start);
+                let ahead = Ahead::of(&ahead, count);
                 // SAFETY: the caller's promise about c; the operands are where they lie or were
                 // copied for these rows and this panel.
                 unsafe { self.tile(&i, q, a, b, ahead, b_next) }
@@ -206,31 +275,44 @@ impl Step<'_> {
         }
     }
 
-    /// Copies blocks of rows of a, the first row `origin`: contiguous rows to rows, everything
+    /// In how many pieces rows of a are copied: contiguous rows one by one, else slabs of k.
+    fn pieces(&self, rows: &Range<usize>) -> usize {
+        if self.x.a.col_stride == 1 {
+            rows.len()
+        } else {
+            self.ks.len().div_ceil(SLAB)
+        }
+    }
+
+    /// Copies some pieces of neighbouring blocks of rows of a: contiguous rows to rows, everything
     /// else to columns. Those go slab by slab through all blocks, so that what is contiguous in
     /// memory is read together.
     fn copy_a(
         &self,
         blocks: impl Iterator<Item = Range<usize>> + Clone,
-        origin: usize,
+        some: Range<usize>,
         room: &mut [f32],
     ) {
         let (x, ks, stride) = (self.x, &self.ks, Layout::a_stride(self.ks.len()));
-        if x.a.col_stride == 1 {
-            for i in blocks {
-                let to = &mut room[(i.start - origin) * stride..];
-                let rows = (i.start, i.len());
-                pack::panel(x.kernels, x.a, rows, (ks.start, ks.len()), to, stride);
-            }
+        let Some(origin) = blocks.clone().next().map(|i| i.start) else {
+            return;
+        };
+        if some.is_empty() {
             return;
         }
-        for p in ks.clone().step_by(SLAB) {
-            let slab = (p, SLAB.min(ks.end - p));
-            for i in blocks.clone() {
-                let at = (i.start - origin) * stride + (p - ks.start) * i.len();
+        if x.a.col_stride == 1 {
+            let to = &mut room[some.start * stride..];
+            let rows = (origin + some.start, some.len());
+            return pack::panel(x.kernels, x.a, rows, (ks.start, ks.len()), to, stride);
+        }
+        for piece in some {
+            let p = piece * SLAB;
+            let slab = (ks.start + p, SLAB.min(ks.len() - p));
+            blocks.clone().for_each(|i| {
+                let at = (i.start - origin) * stride + p * i.len();
                 let rows = (i.start, i.len());
                 pack::panel(x.kernels, x.a.t(), slab, rows, &mut room[at..], i.len());
-            }
+            });
         }
     }
 
@@ -317,16 +399,11 @@ impl Step<'_> {
         q: usize,
         a: Lhs,
         b: Panel,
-        ahead: Option<Lhs>,
+        ahead: Ahead,
         b_next: Panel,
     ) {
         let (x, kernels) = (self.x, self.x.kernels);
         let cols = self.panel_cols(q);
-        // Else what this tile itself reads BLOCK steps later.
-        let ahead = ahead.unwrap_or(Lhs {
-            start: a.start.wrapping_add(BLOCK * a.col_stride),
-            ..a
-        });
         let mut tile = Tile {
             k: self.ks.len(),
             a: a.start,
@@ -340,12 +417,9 @@ impl Step<'_> {
             last: cols.len() - (cols.len() - 1) / kernels.lanes * kernels.lanes,
             accumulate: self.accumulate,
             ahead: ahead.start,
-            ahead_step: if ahead.row_stride == 1 {
-                ahead.col_stride
-            } else {
-                ahead.row_stride
-            },
-            ahead_jump: BLOCK * ahead.col_stride,
+            ahead_step: ahead.step,
+            ahead_jump: ahead.jump,
+            ahead_parts: ahead.parts,
             b_next: b_next.start,
             b_next_stride: b_next.row_stride,
             bias: match x.epilogue.bias {

@@ -44,11 +44,12 @@ pub(super) struct Tile {
     pub last: usize,
     /// Whether c is added to.
     pub accumulate: bool,
-    /// What the next block of rows of a will read: element (16 p + q) of the prefetched sequence
-    /// is at `ahead + p * ahead_jump + q * ahead_step`.
+    /// What will be read later, beside c and b: `ahead_parts` rows, `ahead_jump` apart, of which
+    /// a step brings in the cache line at `ahead_step` from that of the step before it.
     pub ahead: *const f32,
     pub ahead_step: usize,
     pub ahead_jump: usize,
+    pub ahead_parts: usize,
     /// The panel of b that is read next, and the distance of its rows.
     pub b_next: *const f32,
     pub b_next_stride: usize,
@@ -66,9 +67,8 @@ pub(super) struct Tile {
 /// the instance is masked. One that packs writes k rows of whole vectors to `packed`.
 pub(super) type TileFn = unsafe fn(&Tile);
 
-/// Steps of k between two advances of the prefetch by a whole column block, and how many rows of b
-/// ahead of use are brought in.
-pub(super) const BLOCK: usize = 16;
+/// How many rows of b ahead of use are brought in.
+const B_AHEAD: usize = 16;
 
 /// Brings the cache line at `x` into a cache, wherever it points.
 macro_rules! prefetch {
@@ -136,11 +136,6 @@ pub(super) unsafe fn tile<
     let col = if ROWS { 1 } else { t.a_col_stride };
     // SAFETY: the caller vouches for every element; pointers past the tile are never read.
     unsafe {
-        for i in 0..MR {
-            for j in 0..NV {
-                prefetch(t.c.wrapping_add(i * t.c_row_stride + j * V::LANES));
-            }
-        }
         let mut acc = [[V::splat(0.0); NV]; MR];
         // Rows of a by fives: base + {0, 1, 2, 4} stride and base + 3 stride are addressing modes,
         // so 14 rows take 3 pointers and no arithmetic. What is not hidden from the compiler it
@@ -151,10 +146,56 @@ pub(super) unsafe fn tile<
         for g in 0..3 {
             a[g] = t.a.wrapping_add(5 * g * row);
         }
-        let mut b = t.b;
-        let mut packed = t.packed;
-        macro_rules! step {
-            () => {
+        let (mut b, mut packed) = (t.b, t.packed);
+        let b_stride = t.b_row_stride;
+        let (mut b_ahead, mut b_ahead_stride) = (b.wrapping_add(B_AHEAD * b_stride), b_stride);
+        let mut b_far = t.b_next;
+        // The first steps bring in the tile of c, the last ones the start of the next panel, and
+        // those between what will be read later. It is one loop, entered anew for each part: to
+        // decide inside it, or to count in small rounds, costs a step of 14 cycles one of them.
+        let last = t.k - t.k.min(B_AHEAD);
+        let of_c = last.min(MR);
+        let each = (last - of_c) / t.ahead_parts;
+        let (mut done, mut part) = (0, 0);
+        while done < t.k {
+            let (mut line, mut line_step, mut end) = (t.c.cast_const(), t.c_row_stride, of_c);
+            if done >= last {
+                (line_step, end) = (0, t.k);
+                (b_ahead, b_ahead_stride) = (t.b_next, t.b_next_stride);
+            } else if done >= of_c {
+                line = t.ahead.wrapping_add(part * t.ahead_jump);
+                line_step = t.ahead_step;
+                part += 1;
+                end = if part < t.ahead_parts {
+                    of_c + part * each
+                } else {
+                    last
+                };
+            }
+            let steps = end - done;
+            done = end;
+            for _ in 0..steps {
+                prefetch(line);
+                prefetch(line.wrapping_add(
+                    if ROWS {
+                        NV * V::LANES
+                    } else {
+                        MR.max(NV * V::LANES)
+                    } - 1,
+                ));
+                line = line.wrapping_add(line_step);
+                for j in 0..NV {
+                    prefetch(b_ahead.wrapping_add(j * V::LANES));
+                }
+                if PACK {
+                    // From further away, and rows that begin inside a cache line end in one more.
+                    prefetch(b_ahead.wrapping_add(NV * V::LANES - 1));
+                    for j in 0..=NV {
+                        prefetch_l2(b_far.wrapping_add(j * V::LANES));
+                    }
+                    b_far = b_far.wrapping_add(t.b_next_stride);
+                }
+                b_ahead = b_ahead.wrapping_add(b_ahead_stride);
                 let mut x = [V::splat(0.0); NV];
                 for j in 0..NV {
                     let b = b.add(j * V::LANES);
@@ -186,38 +227,8 @@ pub(super) unsafe fn tile<
                         a[g] = opaque!(a[g].wrapping_add(col));
                     }
                 }
-                b = b.wrapping_add(t.b_row_stride);
-            };
-        }
-        let (mut ahead, mut b_far) = (t.ahead, t.b_next);
-        for block in (0..t.k / BLOCK).rev() {
-            let mut line = ahead;
-            let (mut b_ahead, b_stride) = if block > 0 {
-                (b.wrapping_add(BLOCK * t.b_row_stride), t.b_row_stride)
-            } else {
-                (t.b_next, t.b_next_stride)
-            };
-            for _ in 0..BLOCK {
-                prefetch(line);
-                line = line.wrapping_add(t.ahead_step);
-                for j in 0..NV {
-                    prefetch(b_ahead.wrapping_add(j * V::LANES));
-                }
-                if PACK {
-                    // From further away, and rows that begin inside a cache line end in one more.
-                    prefetch(b_ahead.wrapping_add(NV * V::LANES - 1));
-                    for j in 0..=NV {
-                        prefetch_l2(b_far.wrapping_add(j * V::LANES));
-                    }
-                    b_far = b_far.wrapping_add(t.b_next_stride);
-                }
-                b_ahead = b_ahead.wrapping_add(b_stride);
-                step!();
+                b = b.wrapping_add(b_stride);
             }
-            ahead = ahead.wrapping_add(t.ahead_jump);
-        }
-        for _ in 0..t.k % BLOCK {
-            step!();
         }
         if t.accumulate {
             for i in 0..MR {
