@@ -18,8 +18,10 @@
 //! 3. b is packed if more than a few rows pass over it: contiguous rows by the first block in
 //!    passing (reason 5 of `tile`), columns by a transposing copy just before. With few rows the
 //!    room is that of one panel and never leaves the cache.
-//! 4. While a tile is computed, what the next one reads comes in: a's next rows, the next panel.
-//! 5. The blocks of k depend on k and n alone: with reason 6 of `tile`, cutting c among threads or
+//! 4. While a tile is computed, what later ones read comes in: its part of c, a share of a's next
+//!    rows, the next panel. Rows of a that must be copied are copied one block ahead, a share of
+//!    them before each tile: the multiply-adds still in flight hide it.
+//! 5. The blocks of k depend on k and n alone: with reason 7 of `tile`, cutting c among threads or
 //!    packing an operand changes no bit.
 //! 6. Bias and activation are applied by the microkernel in the last block of k, while the tile
 //!    is in registers.

@@ -19,7 +19,9 @@
 //! 4. b can be read where it lies too; only its row stride differs from that of a packed panel.
 //! 5. Or it is copied to a packed panel on the way, while its rows are in registers anyway: the
 //!    first block of rows packs for those that follow, and no pass over b is spent on packing.
-//! 6. Each element of c is one chain of multiply-adds in the order of k whatever the tile is,
+//! 6. k is one loop, entered anew for each thing that is brought in meanwhile: a nested loop of 16
+//!    steps ends in a mispredicted branch, and that costs 7% of them.
+//! 7. Each element of c is one chain of multiply-adds in the order of k whatever the tile is,
 //!    so how a product is cut into tiles and threads never changes a bit of the result.
 
 use super::Activation;
