@@ -1,7 +1,8 @@
 //! How many floating-point operations the matrix products and convolutions of a run do.
 //!
 //! Counted where the work is asked for, as two for each multiply-add of the operation itself:
-//! padding, tails and masked taps do not count. What is counted over the time it took, held
+//! tails of vectors and masked taps do not count. The border of a convolution does, as everywhere
+//! ([`Conv2d::flops`](crate::conv::Conv2d::flops)). What is counted over the time it took, held
 //! against [`crate::peak`], is the share of the machine that was put to use.
 
 use std::sync::Mutex;

@@ -16,6 +16,7 @@ mod weight;
 pub use geometry::{Conv2d, Padding, Taps};
 
 use crate::element::Element;
+use crate::flops;
 use crate::gemm::{Epilogue, GemmElement};
 
 /// What a number type brings to a convolution; every [`Element`] has it.
@@ -54,6 +55,7 @@ pub(crate) fn forward_body<T: Element>(
             g.out_channels
         );
     }
+    flops::add(|| g.flops());
     gather::forward(g, x, w, y, epilogue);
 }
 
@@ -72,6 +74,7 @@ pub fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: &[T], gx: &mut [T]) {
 #[track_caller]
 pub(crate) fn input_gradient_body<T: Element>(g: &Conv2d, gy: &[T], w: &[T], gx: &mut [T]) {
     check("input_gradient", g, gx.len(), w.len(), gy.len());
+    flops::add(|| g.flops());
     gather::input_gradient(g, gy, w, gx);
 }
 
@@ -90,6 +93,7 @@ pub fn weight_gradient<T: Element>(g: &Conv2d, x: &[T], gy: &[T], gw: &mut [T]) 
 #[track_caller]
 pub(crate) fn weight_gradient_body<T: Element>(g: &Conv2d, x: &[T], gy: &[T], gw: &mut [T]) {
     check("weight_gradient", g, x.len(), gw.len(), gy.len());
+    flops::add(|| g.flops());
     weight::weight_gradient(g, x, gy, gw);
 }
 
