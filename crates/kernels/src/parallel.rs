@@ -92,6 +92,18 @@ pub(crate) fn each(count: usize, job: impl Fn(usize) + Send + Sync) {
     });
 }
 
+/// Runs both, side by side if kernels called here may use threads.
+pub fn join<A: Send, B: Send>(
+    a: impl FnOnce() -> A + Send,
+    b: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    if threads() == 1 {
+        (a(), b())
+    } else {
+        rayon::join(a, b)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,10 +3,13 @@
 //! Formulas and defaults are PyTorch's. An update is one pass over memory, in place: parameter,
 //! gradient and moments are read once.
 
+mod pass;
+
 use crate::params::{ParamId, Params};
 use crate::save::{self, Lookup, ParamsError};
 use grad::Tensor;
 use grad::kernels::optim;
+use pass::Piece;
 use serde::{Deserialize, Serialize};
 
 /// An update rule with its settings. g is the gradient, p the parameter, t = 1, 2, .. the step.
@@ -182,9 +185,10 @@ impl Optimiser {
         }
     }
 
-    /// One step of one tensor.
-    #[track_caller]
-    fn update(&self, step: Step, p: &mut [f32], g: &[f32], moments: &mut [Tensor<f32>]) {
+    /// One step of numbers `p` with gradients `g`; the moments are as many as [`moments`] says.
+    ///
+    /// [`moments`]: Self::moments
+    fn update(&self, step: Step, p: &mut [f32], g: &[f32], [m, v]: [&mut [f32]; 2]) {
         let Step {
             t,
             lr_factor,
@@ -192,13 +196,10 @@ impl Optimiser {
         } = step;
         let learning_rate = self.lr() * lr_factor;
         let l2 = 0.0;
-        match (self, moments) {
-            (
-                &Optimiser::Sgd {
-                    momentum, nesterov, ..
-                },
-                moments,
-            ) => {
+        match *self {
+            Optimiser::Sgd {
+                momentum, nesterov, ..
+            } => {
                 let sgd = optim::Sgd {
                     learning_rate,
                     momentum,
@@ -206,68 +207,45 @@ impl Optimiser {
                     gradient_scale,
                     l2,
                 };
-                match moments {
-                    [u] => sgd.update(p, g, u.make_mut()),
-                    _ => sgd.update_plain(p, g),
+                if momentum == 0.0 {
+                    sgd.update_plain(p, g);
+                } else {
+                    sgd.update(p, g, m);
                 }
             }
-            (
-                &Optimiser::RmsProp {
-                    alpha: rho,
-                    eps: epsilon,
-                    ..
-                },
-                [v],
-            ) => {
-                optim::RmsProp {
-                    learning_rate,
-                    rho,
-                    epsilon,
-                    gradient_scale,
-                    l2,
-                }
-                .update(p, g, v.make_mut());
+            Optimiser::RmsProp { alpha, eps, .. } => optim::RmsProp {
+                learning_rate,
+                rho: alpha,
+                epsilon: eps,
+                gradient_scale,
+                l2,
             }
-            (&Optimiser::Adagrad { eps: epsilon, .. }, [sum]) => {
-                optim::Adagrad {
-                    learning_rate,
-                    epsilon,
-                    gradient_scale,
-                    l2,
-                }
-                .update(p, g, sum.make_mut());
+            .update(p, g, m),
+            Optimiser::Adagrad { eps, .. } => optim::Adagrad {
+                learning_rate,
+                epsilon: eps,
+                gradient_scale,
+                l2,
             }
-            (
-                &(Optimiser::Adam {
-                    beta1,
-                    beta2,
-                    eps: epsilon,
-                    ..
-                }
-                | Optimiser::AdamW {
-                    beta1,
-                    beta2,
-                    eps: epsilon,
-                    ..
-                }),
-                [m, v],
-            ) => {
-                let decay = match *self {
+            .update(p, g, m),
+            Optimiser::Adam {
+                beta1, beta2, eps, ..
+            }
+            | Optimiser::AdamW {
+                beta1, beta2, eps, ..
+            } => optim::Adam {
+                learning_rate,
+                beta1,
+                beta2,
+                epsilon: eps,
+                gradient_scale,
+                l2,
+                decay: match *self {
                     Optimiser::AdamW { weight_decay, .. } => weight_decay,
                     _ => 0.0,
-                };
-                let adam = optim::Adam {
-                    learning_rate,
-                    beta1,
-                    beta2,
-                    epsilon,
-                    gradient_scale,
-                    l2,
-                    decay,
-                };
-                adam.update(t, p, g, m.make_mut(), v.make_mut());
+                },
             }
-            _ => unreachable!("a slot has the moments of its optimiser"),
+            .update(t, p, g, m, v),
         }
     }
 }
@@ -351,28 +329,59 @@ impl OptimiserState {
         lr_factor: f64,
         gradient_scale: f64,
     ) {
-        assert_eq!(
-            gradients.len(),
-            self.slots.len(),
+        self.step_summed(params, [gradients, &[]], lr_factor, gradient_scale);
+    }
+
+    /// As [`step_scaled`](Self::step_scaled) with gradients that are sums of two, a + b, added on
+    /// the way: halves of a batch meet here without another pass over memory. Without a second
+    /// term b is empty.
+    ///
+    /// # Panics
+    /// As [`step`](Self::step), for each of the two.
+    #[track_caller]
+    pub fn step_summed(
+        &mut self,
+        params: &mut Params<f32>,
+        [a, b]: [&[Tensor<f32>]; 2],
+        lr_factor: f64,
+        gradient_scale: f64,
+    ) {
+        let expected = self.slots.len();
+        assert!(
+            a.len() == expected && (b.is_empty() || b.len() == expected),
             "step: expected a gradient for each parameter"
         );
         self.steps += 1;
-        for (slot, gradient) in self.slots.iter_mut().zip(gradients) {
-            let param = params.get_mut(slot.id);
-            assert_eq!(
-                gradient.shape(),
-                param.value.shape(),
-                "step: the gradient of {} must have its shape",
-                slot.name
-            );
-            let step = Step {
-                t: self.steps,
-                lr_factor,
-                gradient_scale,
-            };
-            let p = param.value.make_mut();
-            (self.optimiser).update(step, p, gradient.data(), &mut slot.moments);
-        }
+        let step = Step {
+            t: self.steps,
+            lr_factor,
+            gradient_scale,
+        };
+        let mut values: Vec<_> = params
+            .iter_mut()
+            .map(|param| Some(&mut param.value))
+            .collect();
+        let pieces = self.slots.iter_mut().enumerate().map(|(i, slot)| {
+            let value = values[slot.id.index()]
+                .take()
+                .expect("a parameter has one slot");
+            for gradient in std::iter::once(&a[i]).chain(b.get(i)) {
+                assert_eq!(
+                    gradient.shape(),
+                    value.shape(),
+                    "step: the gradient of {} must have its shape",
+                    slot.name
+                );
+            }
+            let mut moments = slot.moments.iter_mut();
+            Piece {
+                p: value.make_mut(),
+                g: [a[i].data(), b.get(i).map_or(&[], Tensor::data)],
+                moments: [(); 2].map(|()| moments.next().map_or(&mut [][..], Tensor::make_mut)),
+            }
+        });
+        let mut pieces: Vec<_> = pieces.collect();
+        pass::run(&self.optimiser, step, &mut pieces);
     }
 
     /// The rule.

@@ -2,9 +2,10 @@
 //!
 //! 1. The batch is cut into micro-batches of the size the model asks for. Each runs forward and
 //!    backward on a tape of its own, with kernels that stay on its thread.
-//! 2. Micro-batches form at most [`GROUPS`] groups of neighbours. Those of a group run one after
-//!    another and add into one gradient, so memory does not grow with the batch.
-//! 3. Groups run side by side as the leaves of a binary tree and are added from the leaves up.
+//! 2. Micro-batches form groups of neighbours, at most as many as [`HELD`] allows. Those of a group
+//!    run one after another and add into one gradient, so memory does not grow with the batch.
+//! 3. Groups run side by side as the leaves of a binary tree and are added from the leaves up; the
+//!    last two sums are added where the optimiser reads them.
 //!
 //! All three cuts depend on the batch alone, not on the number of threads, and so does the order
 //! of every sum: any number of threads computes the same bytes.
@@ -20,8 +21,13 @@ use nn::optim::OptimiserState;
 use nn::{ParamId, Params};
 use std::ops::Range;
 
-/// The most gradients that are ever held at once, whatever the batch and the threads.
-const GROUPS: usize = 8;
+/// About how many bytes of gradients may be held at once, whatever the batch and the threads. A
+/// group keeps one thread busy, so small models can use many threads and large ones at least
+/// [`FEWEST`].
+const HELD: usize = 256 << 20;
+/// The least number of groups that a batch may be dealt to, and the greatest.
+const FEWEST: usize = 8;
+const MOST: usize = 64;
 
 /// Makes the part `range` of the batch of a step.
 pub type Images<'a> = dyn Fn(Range<usize>) -> Batch + Sync + 'a;
@@ -144,12 +150,14 @@ impl Engine {
     /// Changes the parameters by what a pass over the whole batch found.
     fn update(&mut self, phase: usize, pass: Pass, len: usize, lr_factor: f64) {
         let mut scale = 1.0 / len as f64;
+        let [mut first, mut second] = pass.gradients;
         if let Some(limit) = self.recipe.clip_norm {
-            let norm = scale * clip::global_norm(&pass.gradients);
+            add(&mut first, &std::mem::take(&mut second));
+            let norm = scale * clip::global_norm(&first);
             scale *= clip::norm_factor(norm, f64::from(limit));
         }
         let optimiser = &mut self.optimisers[phase];
-        optimiser.step_scaled(&mut self.params, &pass.gradients, lr_factor, scale);
+        optimiser.step_summed(&mut self.params, [&first, &second], lr_factor, scale);
         for (id, value) in averages(pass.updates) {
             self.params.get_mut(id).value = value;
         }
@@ -159,12 +167,24 @@ impl Engine {
     fn pass(&self, phase: usize, len: usize, images: &Images) -> Pass {
         match self.spread {
             Spread::IntraOp => self.lane(phase, 0..len, images),
-            Spread::Lanes(size) => self.tree(phase, &groups(len, size.max(1)), images),
+            Spread::Lanes(size) => {
+                let bytes = self.optimisers[phase]
+                    .ids()
+                    .map(|id| size_of_val(self.params[id].value.data()))
+                    .sum::<usize>();
+                let most = (HELD / bytes.max(1)).clamp(FEWEST, MOST);
+                let groups = groups(len, size.max(1), most);
+                if groups.len() < 2 {
+                    return self.tree(phase, &groups, images);
+                }
+                let (left, right) = self.halves(phase, &groups, images);
+                left.beside(right)
+            }
         }
     }
 
-    /// The sum over these groups, each a range of images and the size of its micro-batches.
-    fn tree(&self, phase: usize, groups: &[Vec<Range<usize>>], images: &Images) -> Pass {
+    /// The sum over these groups.
+    fn tree(&self, phase: usize, groups: &[Group], images: &Images) -> Pass {
         if let [group] = groups {
             return parallel::serial(|| {
                 let mut lanes = group
@@ -174,12 +194,17 @@ impl Engine {
                 lanes.fold(first, Pass::plus)
             });
         }
+        let (left, right) = self.halves(phase, groups, images);
+        left.plus(right)
+    }
+
+    /// The sums over either half of two groups or more, side by side.
+    fn halves(&self, phase: usize, groups: &[Group], images: &Images) -> (Pass, Pass) {
         let (left, right) = groups.split_at(groups.len() / 2);
-        let (left, right) = rayon::join(
+        rayon::join(
             || self.tree(phase, left, images),
             || self.tree(phase, right, images),
-        );
-        left.plus(right)
+        )
     }
 
     /// Forward and backward on one part of the batch.
@@ -200,7 +225,7 @@ impl Engine {
             .into_iter()
             .map(|(id, value)| (id, count, value));
         Pass {
-            gradients,
+            gradients: [gradients, Vec::new()],
             loss,
             parts,
             updates: updates.collect(),
@@ -269,7 +294,8 @@ fn moments(phase: &str) -> String {
 
 /// What one part of a batch adds: sums over its images.
 struct Pass {
-    gradients: Vec<Tensor<f32>>,
+    /// Two terms of the sum; the second is empty until the optimiser is to add them.
+    gradients: [Vec<Tensor<f32>>; 2],
     loss: f64,
     parts: Vec<(&'static str, f64)>,
     /// New values of parameters that are not trained, with the number of images behind each.
@@ -278,9 +304,17 @@ struct Pass {
 
 impl Pass {
     fn plus(mut self, other: Pass) -> Pass {
-        for (sum, term) in self.gradients.iter_mut().zip(&other.gradients) {
-            elementwise::add_assign(sum.make_mut(), term.data());
-        }
+        add(&mut self.gradients[0], &other.gradients[0]);
+        self.add_scalars(other)
+    }
+
+    /// [`plus`](Self::plus), but the gradients stay side by side.
+    fn beside(mut self, mut other: Pass) -> Pass {
+        self.gradients[1] = std::mem::take(&mut other.gradients[0]);
+        self.add_scalars(other)
+    }
+
+    fn add_scalars(mut self, other: Pass) -> Pass {
         self.loss += other.loss;
         for ((_, sum), (_, term)) in self.parts.iter_mut().zip(&other.parts) {
             *sum += term;
@@ -290,10 +324,19 @@ impl Pass {
     }
 }
 
-/// `len` images in micro-batches of `size`, dealt to at most [`GROUPS`] groups of neighbours.
-fn groups(len: usize, size: usize) -> Vec<Vec<Range<usize>>> {
+fn add(sums: &mut [Tensor<f32>], terms: &[Tensor<f32>]) {
+    for (sum, term) in sums.iter_mut().zip(terms) {
+        elementwise::add_assign(sum.make_mut(), term.data());
+    }
+}
+
+/// Micro-batches, each a range of images.
+type Group = Vec<Range<usize>>;
+
+/// `len` images in micro-batches of `size`, dealt to at most `most` groups of neighbours.
+fn groups(len: usize, size: usize, most: usize) -> Vec<Group> {
     let lanes = len.div_ceil(size);
-    let groups = lanes.min(GROUPS);
+    let groups = lanes.min(most);
     (0..groups)
         .map(|group| {
             (group * lanes / groups..(group + 1) * lanes / groups)
@@ -330,8 +373,8 @@ mod tests {
     fn groups_cover_the_batch_in_order() {
         for len in [1, 2, 7, 64, 100, 1000] {
             for size in [1, 3, 16, 2000] {
-                let groups = groups(len, size);
-                assert!(groups.len() <= GROUPS && groups.iter().all(|group| !group.is_empty()));
+                let groups = groups(len, size, 8);
+                assert!(groups.len() <= 8 && groups.iter().all(|group| !group.is_empty()));
                 let mut next = 0;
                 for lane in groups.iter().flatten() {
                     assert_eq!(lane.start, next);

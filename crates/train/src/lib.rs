@@ -13,6 +13,7 @@ mod metrics;
 mod pool;
 mod session;
 mod settings;
+mod synthetic;
 mod trained;
 
 pub use config::{Config, Limit};
@@ -26,4 +27,5 @@ pub use metrics::{Event, Tally};
 pub use pool::Pool;
 pub use session::{Observer, Outcome, Progress, Session};
 pub use settings::parse_time;
+pub use synthetic::Synthetic;
 pub use trained::{Trained, read_config};

@@ -2,14 +2,11 @@
 
 use crate::output::{counted, print, print_json, thousands};
 use crate::{failure, registry};
-use grad::Tensor;
 use nn::hyper::Hypers;
-use nn::model::{Batch, ImageSpec};
-use nn::random;
 use serde::Serialize;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use train::{Engine, Pool, Tally};
+use train::{Engine, Pool, Synthetic, Tally};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -52,15 +49,6 @@ struct Report<'a> {
     peak_gflops: f64,
 }
 
-/// Images as those of binary MNIST: 28x28, a fifth of the pixels white, ten classes.
-const SPEC: ImageSpec = ImageSpec {
-    height: 28,
-    width: 28,
-    channels: 1,
-    levels: 2,
-    classes: Some(10),
-};
-const WHITE: f64 = 0.2;
 /// Steps before measuring: memory is allocated, clocks settle.
 const WARM_UP: usize = 3;
 /// The fewest steps to take a median of.
@@ -75,12 +63,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut recipe = (entry.recipe)();
     recipe.batch_size = args.batch_size.map_or(recipe.batch_size, |n| n as usize);
     let size = recipe.batch_size;
-    let (model, params) = (entry.build)(&hypers, &SPEC, 0).map_err(failure::hyper_usage)?;
+    let input = Synthetic::binary_mnist(size);
+    let (model, params) = (entry.build)(&hypers, input.spec(), 0).map_err(failure::hyper_usage)?;
     let mut engine = Engine::new(model, params, recipe);
     let pool = Pool::new(args.threads.map(|n| n as usize))?;
     let threads = pool.threads();
 
-    let input = Input::new(size);
     let budget = Duration::from_secs_f64(args.seconds);
     let measured = pool.run(|| -> Result<_, train::Error> {
         let part = |range| input.batch(range);
@@ -137,31 +125,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         ))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A batch that is the same at every step.
-struct Input {
-    pixels: Vec<f32>,
-}
-
-impl Input {
-    fn new(count: usize) -> Input {
-        let mut stream = random::stream(&[random::word("bench")]);
-        let pixel = |_| f32::from(u8::from(random::uniform(&mut stream) < WHITE));
-        Input {
-            pixels: (0..count * SPEC.dims()).map(pixel).collect(),
-        }
-    }
-
-    fn batch(&self, range: std::ops::Range<usize>) -> Batch {
-        let pixels = &self.pixels[range.start * SPEC.dims()..range.end * SPEC.dims()];
-        let shape = [range.len(), SPEC.height, SPEC.width, SPEC.channels];
-        Batch {
-            images: Tensor::new(shape, pixels),
-            labels: Some(range.clone().map(|i| i as u32 % 10).collect()),
-            noise: range.map(|i| i as u64).collect(),
-        }
-    }
 }
 
 /// The most memory this process has held so far, in megabytes, where the system tells.

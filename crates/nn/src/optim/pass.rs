@@ -1,0 +1,92 @@
+//! One update of all parameters, as one pass over memory that all threads share.
+//!
+//! A parameter after the other would start the threads as often as there are parameters, and most
+//! are too small to be worth it. Here they are one long row of numbers, halved until a part is
+//! small; where it is cut changes no number.
+
+use super::{Optimiser, Step};
+use grad::kernels::elementwise::{self, Binary};
+use grad::kernels::parallel;
+
+/// Numbers of one parameter with all that belongs to them. What is not used is empty.
+pub(super) struct Piece<'a> {
+    pub(super) p: &'a mut [f32],
+    /// The gradient is the sum of these two.
+    pub(super) g: [&'a [f32]; 2],
+    pub(super) moments: [&'a mut [f32]; 2],
+}
+
+/// As many numbers as one thread takes at a time.
+const PART: usize = 1 << 14;
+/// Gradients are added in a buffer of this many numbers, which stays in the innermost cache.
+const BLOCK: usize = 1 << 11;
+
+/// Updates all pieces.
+pub(super) fn run(rule: &Optimiser, step: Step, pieces: &mut [Piece]) {
+    let len: usize = pieces.iter().map(|piece| piece.p.len()).sum();
+    if len <= PART || parallel::threads() == 1 {
+        for piece in pieces {
+            piece.update(rule, step);
+        }
+        return;
+    }
+    let both = |left: &mut [Piece], right: &mut [Piece]| {
+        parallel::join(|| run(rule, step, left), || run(rule, step, right));
+    };
+    if let [piece] = pieces {
+        let (left, right) = piece.halves();
+        return both(&mut [left], &mut [right]);
+    }
+    let mut before = 0;
+    let half = pieces.iter().position(|piece| {
+        before += piece.p.len();
+        before > len / 2
+    });
+    let (left, right) = pieces.split_at_mut(half.unwrap_or(0).clamp(1, pieces.len() - 1));
+    both(left, right);
+}
+
+impl Piece<'_> {
+    fn halves(&mut self) -> (Piece<'_>, Piece<'_>) {
+        // A multiple of the cache line and of every vector.
+        let middle = (self.p.len() / 2).next_multiple_of(64);
+        let (p, p_right) = self.p.split_at_mut(middle);
+        let g = self.g.map(|g| g.split_at(middle.min(g.len())));
+        let [a, b] = &mut self.moments;
+        let (a, a_right) = a.split_at_mut(middle.min(a.len()));
+        let (b, b_right) = b.split_at_mut(middle.min(b.len()));
+        (
+            Piece {
+                p,
+                g: g.map(|(left, _)| left),
+                moments: [a, b],
+            },
+            Piece {
+                p: p_right,
+                g: g.map(|(_, right)| right),
+                moments: [a_right, b_right],
+            },
+        )
+    }
+
+    /// On this thread.
+    fn update(&mut self, rule: &Optimiser, step: Step) {
+        let [a, b] = self.g;
+        let [m, v] = &mut self.moments;
+        parallel::serial(|| {
+            if b.is_empty() {
+                return rule.update(step, self.p, a, [m, v]);
+            }
+            let mut sum = [0.0; BLOCK];
+            for start in (0..self.p.len()).step_by(BLOCK) {
+                let end = (start + BLOCK).min(self.p.len());
+                let sum = &mut sum[..end - start];
+                elementwise::binary(Binary::Add, &a[start..end], &b[start..end], sum);
+                let of = |x: &mut [f32]| start.min(x.len())..end.min(x.len());
+                let (m_range, v_range) = (of(m), of(v));
+                let moments = [&mut m[m_range], &mut v[v_range]];
+                rule.update(step, &mut self.p[start..end], sum, moments);
+            }
+        });
+    }
+}
