@@ -73,7 +73,7 @@ fn warm_steps_allocate_no_tensors_on_any_number_of_threads() {
             steps(STEPS);
             (first, steps(STEPS))
         });
-        assert!(first >= 20, "a first step allocates: found {first}");
+        assert!(first >= 10, "a first step allocates: found {first}");
         if threads == 1 {
             assert_eq!(warm, 0, "1 thread");
         }
