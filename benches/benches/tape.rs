@@ -9,6 +9,9 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use grad::kernels::gemm::Activation;
 use grad::{Tape, Tensor, Var};
 use kernels::optim::Adam;
+use nn::layers::Linear;
+use nn::optim::{Optimiser, OptimiserState};
+use nn::{Builder, Params};
 
 #[path = "common/brief.rs"]
 mod brief;
@@ -184,6 +187,48 @@ impl Taped {
     }
 }
 
+/// The same with layers, named parameters and an optimiser of `nn`.
+struct Layers {
+    params: Params<f32>,
+    first: Linear,
+    second: Linear,
+    state: OptimiserState,
+}
+
+impl Layers {
+    fn new() -> Layers {
+        let mut params = Params::new();
+        let mut builder = Builder::new(&mut params, 1);
+        let first = Linear::new(&mut builder.scope("first"), IN, HIDDEN);
+        let second = Linear::new(&mut builder.scope("second"), HIDDEN, OUT);
+        for (param, shape) in params.iter_mut().zip(SHAPES) {
+            param.value = Tensor::new(shape, &numbers(shape, 0.2));
+        }
+        let ids = params.ids().collect();
+        let state = OptimiserState::new(Optimiser::adam(ADAM.learning_rate), &params, ids);
+        Layers {
+            params,
+            first,
+            second,
+            state,
+        }
+    }
+
+    fn step(&mut self, x: &Var<f32>, target: &Var<f32>) -> f32 {
+        let tape = Tape::new();
+        let p = self.params.bind(&tape);
+        let h = self.first.forward_with(&p, x, Activation::Relu);
+        let y = self.second.forward(&p, &h);
+        let loss = (y - target).square().sum() * (1.0 / BATCH as f64);
+        let value = loss.item();
+        let wrt: Vec<_> = p.recorded().map(|(_, var)| var).collect();
+        let gradients = tape.into_gradients(&loss, &wrt);
+        drop(p);
+        self.state.step(&mut self.params, &gradients, 1.0);
+        value
+    }
+}
+
 fn small_net(criterion: &mut Criterion) {
     let x = numbers(&[BATCHES, BATCH, IN], 1.0);
     let target = numbers(&[BATCHES, BATCH, OUT], 0.7);
@@ -209,13 +254,21 @@ fn small_net(criterion: &mut Criterion) {
         let [x, target] = tensors[step % BATCHES].clone().map(Var::constant);
         taped.step(&x, &target)
     };
-    // The two are the same net.
+    let mut layers = Layers::new();
+    let mut with_layers = |step: usize| {
+        let [x, target] = tensors[step % BATCHES].clone().map(Var::constant);
+        layers.step(&x, &target)
+    };
+    // All three are the same net.
     for step in 0..50 {
-        let (a, b) = (hand_written(step), on_a_tape(step));
-        assert!(
-            (a - b).abs() <= 1e-3 * a,
-            "loss in step {step}: {a} and {b}"
-        );
+        let expected = hand_written(step);
+        for loss in [on_a_tape(step), with_layers(step)] {
+            let error = (loss - expected).abs();
+            assert!(
+                error <= 1e-3 * expected,
+                "loss in step {step}: {loss}, expected {expected}"
+            );
+        }
     }
 
     let pool = common::pool("tape", 1);
@@ -231,6 +284,10 @@ fn small_net(criterion: &mut Criterion) {
     time(&mut group, &pool, ("tape", shape), || {
         step += 1;
         std::hint::black_box(on_a_tape(step));
+    });
+    time(&mut group, &pool, ("layers and optimiser", shape), || {
+        step += 1;
+        std::hint::black_box(with_layers(step));
     });
     group.finish();
 }

@@ -81,7 +81,8 @@ pub trait Op<T: Element>: 'static {
     fn forward(&self, inputs: &[&Tensor<T>]) -> Tensor<T>;
 
     /// Given g = d loss / d output, gives d loss / d input for every input that needs it. Written
-    /// in variables: when the backward pass is recorded, this is what is differentiated again.
+    /// in variables: when the backward pass is recorded, this is what is differentiated again. When
+    /// it is not ([`Vjp::records`]), one fused kernel may do the same.
     fn vjp(&self, at: &Vjp<'_, T>, g: Var<T>);
 
     /// Whether [`vjp`](Self::vjp) leaves the tape on the way (a fused backward kernel), so that

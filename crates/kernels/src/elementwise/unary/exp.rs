@@ -12,7 +12,7 @@ use crate::simd::VectorF32;
 pub struct Exp;
 
 impl UnaryKernel for Exp {
-    const ACCURACY: Accuracy = Accuracy::ulps(1.0);
+    const ACCURACY: Accuracy = Accuracy::ulps(0.9);
 
     #[inline(always)]
     fn vector<V: VectorF32>(self, x: V) -> V {

@@ -9,7 +9,7 @@ use crate::simd::VectorF32;
 pub struct Log;
 
 impl UnaryKernel for Log {
-    const ACCURACY: Accuracy = Accuracy::ulps(1.0);
+    const ACCURACY: Accuracy = Accuracy::ulps(0.9);
 
     #[inline(always)]
     fn vector<V: VectorF32>(self, x: V) -> V {
@@ -36,7 +36,7 @@ impl UnaryKernel for Log {
 pub struct Log1p;
 
 impl UnaryKernel for Log1p {
-    const ACCURACY: Accuracy = Accuracy::ulps(2.0);
+    const ACCURACY: Accuracy = Accuracy::ulps(0.9);
 
     #[inline(always)]
     fn vector<V: VectorF32>(self, x: V) -> V {

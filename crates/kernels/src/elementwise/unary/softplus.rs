@@ -9,7 +9,7 @@ use crate::simd::VectorF32;
 pub struct Softplus;
 
 impl UnaryKernel for Softplus {
-    const ACCURACY: Accuracy = Accuracy::ulps(2.0);
+    const ACCURACY: Accuracy = Accuracy::ulps(1.7);
 
     #[inline(always)]
     fn vector<V: VectorF32>(self, x: V) -> V {

@@ -9,7 +9,7 @@ use crate::simd::VectorF32;
 pub struct Tanh;
 
 impl UnaryKernel for Tanh {
-    const ACCURACY: Accuracy = Accuracy::ulps(2.0);
+    const ACCURACY: Accuracy = Accuracy::ulps(1.4);
 
     #[inline(always)]
     fn vector<V: VectorF32>(self, x: V) -> V {
