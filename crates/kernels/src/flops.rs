@@ -1,4 +1,5 @@
-//! How many floating-point operations the matrix products and convolutions of a run do.
+//! How many floating-point operations the matrix products, convolutions, attentions and LSTMs of a
+//! run do.
 //!
 //! Counted where the work is asked for, as two for each multiply-add of the operation itself:
 //! tails of vectors and masked taps do not count. The border of a convolution does, as everywhere
