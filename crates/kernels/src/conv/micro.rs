@@ -141,6 +141,9 @@ pub(super) struct Limits {
 }
 
 impl Limits {
+    /// The most vectors a panel has.
+    pub(super) const WIDEST: usize = 4;
+
     pub(super) fn of<T>(isa: Isa) -> Limits {
         let limits = match isa.kind() {
             // f64 has one lane on every instruction set.

@@ -4,14 +4,17 @@
 //! for chunks of images, strips of output channels:    // jobs side by side, a sum each
 //!     for groups of images, blocks of rows:
 //!         copy x rows between zero margins            // only where taps fall beside the image
-//!         for run, panel of output channels, tile of the run's (tap, channel) pairs:
-//!             microkernel over the pixels of the block whose tap row exists
+//!         for panel of output channels:
+//!             copy its part of gy                     // only where it is far from contiguous
+//!             for run, tile of the run's (tap, channel) pairs:
+//!                 microkernel over the pixels of the block whose tap row exists
 //! gw = sums of the chunks in their order
 //! ```
 //!
 //! 1. The sums stay in registers over all pixels of a block: gw is read and written once a block.
-//!    A block is rows of one image that fit the first-level cache about twice, or where images
-//!    are small as many of them as make that exchange rare.
+//!    A block is as many rows of one image, or where images are small as many of them, as make
+//!    that exchange rare, and a panel of its gy still fits the first-level cache: it is read by
+//!    every tile, x by one tile of each tap.
 //! 2. How images are cut into chunks depends on the shape alone, so the sums do not depend on
 //!    the number of threads. A chunk has so many pixels that adding its sum is a small part.
 
@@ -23,6 +26,7 @@ use crate::buffer::Buffer;
 use crate::element::Element;
 use crate::parallel::{self, Shared, each};
 use crate::simd::Isa;
+use std::ops::Range;
 
 /// Multiplications of one chunk, at least.
 const CHUNK: usize = 1 << 22;
@@ -30,8 +34,12 @@ const CHUNK: usize = 1 << 22;
 const CHUNK_PIXELS: usize = 2048;
 /// Chunks, at most.
 const CHUNKS: usize = 16;
-/// Bytes of x and gy of one block of rows.
-const BLOCK: usize = 64 << 10;
+/// Pixels of one block of rows, about.
+const BLOCK_PIXELS: usize = 192;
+/// Bytes of x and gy of one block of rows, at most (but for one row).
+const BLOCK: usize = 512 << 10;
+/// Tiles that read a panel of gy, at least, for it to be copied.
+const WORTH_COPYING: usize = 16;
 /// Pixels of one group of images, at least: with sums that leave the second-level cache more.
 const GROUP_PIXELS: [usize; 2] = [128, 256];
 const LARGE: usize = 512 << 10;
@@ -105,22 +113,40 @@ impl<T: Element> Sum<'_, T> {
         let group = (GROUP_PIXELS[usize::from(large)] / (rows * cols)).clamp(1, end - first);
         let x_row = plan.pitch() * plan.source[2] * plan.step[0];
         let block = match group {
-            1 => (BLOCK / ((x_row + cols * co) * size_of::<T>())).max(1),
+            1 => (BLOCK / ((x_row + cols * co) * size_of::<T>()))
+                .min(BLOCK_PIXELS.div_ceil(cols))
+                .max(1),
             _ => rows,
         };
+        let limits = Limits::of::<T>(self.isa);
+        let tiles = plan.len().div_ceil(limits.rows(2).max(1));
+        let several = limits.panels(co, usize::MAX).count() > 1;
+        let mut panel = Buffer::recycled(if several && tiles >= WORTH_COPYING {
+            group * block * cols * Limits::WIDEST * limits.lanes
+        } else {
+            0
+        });
         let mut images = Images::new(plan, group);
         for n in (first..end).step_by(group) {
             let count = group.min(end - n);
             images.set(&self.x[n * x_len..][..count * x_len]);
             for top in (0..rows).step_by(block) {
                 let bottom = (top + block).min(rows);
-                self.block(&mut images, n, count, [top, bottom]);
+                self.block(&mut images, &mut panel, n, count, [top, bottom]);
             }
         }
     }
 
-    /// Adds rows [top, bottom) of `count` images from `n`.
-    fn block(&self, images: &mut Images<'_, T>, n: usize, count: usize, block: [usize; 2]) {
+    /// Adds rows [top, bottom) of `count` images from `n`. Panels of gy are copied to `copy`,
+    /// unless it is empty.
+    fn block(
+        &self,
+        images: &mut Images<'_, T>,
+        copy: &mut [T],
+        n: usize,
+        count: usize,
+        block: [usize; 2],
+    ) {
         let plan = self.plan;
         let [top, bottom] = block;
         let [rows, cols, co] = plan.result;
@@ -156,15 +182,16 @@ impl<T: Element> Sum<'_, T> {
         };
         let pieces = runs.iter().map(count_tiles).sum::<usize>().div_ceil(2);
         let mut piece = 0;
-        for run in runs {
-            let [a, b] = plan.rows_reached(&phase, run.dy);
-            let (a, b) = (a.max(top), b.min(bottom));
-            if a >= b {
-                continue;
-            }
-            let x_row = plan.pitch() * channels * plan.step[0];
-            let x = x.wrapping_add(a * x_row).wrapping_offset(run.x);
-            for panel in panels.clone() {
+        let x_row = plan.pitch() * channels * plan.step[0];
+        for panel in panels.clone() {
+            let gy = self.panel(copy, panel, n..n + count, block);
+            for run in runs {
+                let [a, b] = plan.rows_reached(&phase, run.dy);
+                let (a, b) = (a.max(top), b.min(bottom));
+                if a >= b {
+                    continue;
+                }
+                let x = x.wrapping_add(a * x_row).wrapping_offset(run.x);
                 for (pair, size) in tiles(run, panel) {
                     let next = [(gy_next, gy_len), (x_next, x_len)][piece % 2];
                     let steps = count * (b - a) * cols;
@@ -173,10 +200,10 @@ impl<T: Element> Sum<'_, T> {
                         x_step: plan.step[1] * channels,
                         x_row_step: x_row,
                         x_image_step: images.step(),
-                        gy: self.gy[(n * rows + a) * cols * co + panel.first..].as_ptr(),
-                        gy_step: co,
-                        gy_row_step: cols * co,
-                        gy_image_step: rows * cols * co,
+                        gy: gy.start.wrapping_add((a - top) * cols * gy.step),
+                        gy_step: gy.step,
+                        gy_row_step: cols * gy.step,
+                        gy_image_step: gy.image_step,
                         images: count,
                         rows: b - a,
                         cols,
@@ -191,10 +218,50 @@ impl<T: Element> Sum<'_, T> {
                     let ragged = panel.last < limits.lanes;
                     let instance = T::INSTANCES.outer(panel.vectors, size, ragged);
                     // SAFETY: rows [a, b) of the run exist in the source and were copied, margins
-                    // hold every column; gy and gw have the plan's sizes.
+                    // hold every column; gy and gw have the plan's sizes, and so has a copy of gy.
                     unsafe { instance(self.isa, &tile) };
                 }
             }
         }
     }
+
+    /// A panel of rows [top, bottom) of gy of some images: where it lies, or copied.
+    fn panel(
+        &self,
+        copy: &mut [T],
+        panel: Panel,
+        images: Range<usize>,
+        block: [usize; 2],
+    ) -> Gy<T> {
+        let [top, bottom] = block;
+        let [rows, cols, co] = self.plan.result;
+        let at = |n: usize| (n * rows + top) * cols * co + panel.first;
+        if copy.is_empty() {
+            return Gy {
+                start: self.gy[at(images.start)..].as_ptr(),
+                step: co,
+                image_step: rows * cols * co,
+            };
+        }
+        let width = panel.vectors * Limits::of::<T>(self.isa).lanes;
+        let len = (bottom - top) * cols;
+        for (n, to) in images.zip(copy.chunks_exact_mut(len * width)) {
+            let pixels = self.gy[at(n)..].chunks(co);
+            for (to, from) in to.chunks_exact_mut(width).zip(pixels) {
+                to[..panel.count].copy_from_slice(&from[..panel.count]);
+            }
+        }
+        Gy {
+            start: copy.as_ptr(),
+            step: width,
+            image_step: len * width,
+        }
+    }
+}
+
+/// Where the microkernel finds a panel of gy: from one pixel to the next, and from one image.
+struct Gy<T> {
+    start: *const T,
+    step: usize,
+    image_step: usize,
 }

@@ -2,7 +2,7 @@
 
 use super::Activation;
 use super::block::{Cut, Product, Rhs};
-use super::kernels::Kernels;
+use super::operands::{Ahead, Lhs, Panel};
 use super::pack;
 use super::tile::Tile;
 use std::ops::Range;
@@ -83,62 +83,6 @@ pub(super) struct Step<'a> {
     pub(super) accumulate: bool,
     /// Whether c is finished with this step.
     pub(super) last: bool,
-}
-
-/// A block of rows of a: the first element and the strides, one of which is 1.
-#[derive(Clone, Copy)]
-struct Lhs {
-    start: *const f32,
-    row_stride: usize,
-    col_stride: usize,
-}
-
-/// What a tile brings in for later; see [`Tile::ahead`].
-#[derive(Clone, Copy)]
-struct Ahead {
-    start: *const f32,
-    step: usize,
-    jump: usize,
-    parts: usize,
-}
-
-impl Ahead {
-    /// The first `rows` rows of `a`.
-    fn of(a: &Lhs, rows: usize) -> Ahead {
-        let (step, jump, parts) = if a.col_stride == 1 {
-            (rows, a.row_stride, rows.max(1))
-        } else {
-            (a.col_stride, 0, 1)
-        };
-        Ahead {
-            start: a.start,
-            step,
-            jump,
-            parts,
-        }
-    }
-}
-
-/// A panel of b: the first element and the distance between rows.
-#[derive(Clone, Copy)]
-struct Panel {
-    start: *const f32,
-    row_stride: usize,
-    /// Whether rows may only be read up to their end.
-    exact: bool,
-    /// Where the tile packs it to in passing, or null.
-    pack_to: *mut f32,
-}
-
-impl Panel {
-    fn packed(start: *const f32, kernels: &Kernels) -> Panel {
-        Panel {
-            start,
-            row_stride: kernels.nr(),
-            exact: false,
-            pack_to: std::ptr::null_mut(),
-        }
-    }
 }
 
 impl Step<'_> {

@@ -1,0 +1,59 @@
+//! Where a tile finds its operands, and what it brings in for later.
+
+use super::kernels::Kernels;
+
+/// A block of rows of a: the first element and the strides, one of which is 1.
+#[derive(Clone, Copy)]
+pub(super) struct Lhs {
+    pub(super) start: *const f32,
+    pub(super) row_stride: usize,
+    pub(super) col_stride: usize,
+}
+
+/// What a tile brings in for later; see [`ahead`](super::tile::Tile::ahead).
+#[derive(Clone, Copy)]
+pub(super) struct Ahead {
+    pub(super) start: *const f32,
+    pub(super) step: usize,
+    pub(super) jump: usize,
+    pub(super) parts: usize,
+}
+
+impl Ahead {
+    /// The first `rows` rows of `a`.
+    pub(super) fn of(a: &Lhs, rows: usize) -> Ahead {
+        let (step, jump, parts) = if a.col_stride == 1 {
+            (rows, a.row_stride, rows.max(1))
+        } else {
+            (a.col_stride, 0, 1)
+        };
+        Ahead {
+            start: a.start,
+            step,
+            jump,
+            parts,
+        }
+    }
+}
+
+/// A panel of b: the first element and the distance between rows.
+#[derive(Clone, Copy)]
+pub(super) struct Panel {
+    pub(super) start: *const f32,
+    pub(super) row_stride: usize,
+    /// Whether rows may only be read up to their end.
+    pub(super) exact: bool,
+    /// Where the tile packs it to in passing, or null.
+    pub(super) pack_to: *mut f32,
+}
+
+impl Panel {
+    pub(super) fn packed(start: *const f32, kernels: &Kernels) -> Panel {
+        Panel {
+            start,
+            row_stride: kernels.nr(),
+            exact: false,
+            pack_to: std::ptr::null_mut(),
+        }
+    }
+}
