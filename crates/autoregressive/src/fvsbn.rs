@@ -40,7 +40,7 @@ pub(crate) const ENTRY: Entry = Entry {
     hypers: &[Hyper {
         name: "reach",
         meaning: "pixels within which weights are believed in first; 0: all of them alike",
-        default: Value::Number(4.0),
+        default: Value::Number(3.0),
     }],
     recipe,
     presets: &[],

@@ -61,10 +61,11 @@ pub(crate) const ENTRY: Entry = Entry {
         pixels::COMPONENTS,
     ],
     recipe,
-    presets: &[Preset {
-        name: "short",
-        about: "small batches along a cosine; an hour for MNIST",
-        settings: "\
+    presets: &[
+        Preset {
+            name: "short",
+            about: "small batches along a cosine; an hour for MNIST",
+            settings: "\
 batch_size = 64
 epochs = 100
 [schedule]
@@ -73,7 +74,25 @@ kind = \"cosine\"
 kind = \"adam\"
 lr = 0.001
 ",
-    }],
+        },
+        Preset {
+            name: "cifar-10",
+            about: "RGB with a softmax over 256 levels: few blocks, small batches along a cosine",
+            settings: "\
+batch_size = 16
+epochs = 60
+[schedule]
+kind = \"cosine\"
+[optimisers.nll]
+kind = \"adam\"
+lr = 0.002
+[hypers]
+channels = 64
+blocks = 5
+head = 64
+",
+        },
+    ],
     binary: false,
     build,
 };
@@ -179,23 +198,6 @@ impl PixelCnn {
             head: [
                 layer("head.0", [channels, head], 1, Causal::B),
                 layer("head.1", [head, colours * pixels.width()], 1, Causal::B),
-                Preset {
-                    name: "cifar-10",
-                    about: "RGB with a softmax over 256 levels: few blocks, small batches along a cosine",
-                    settings: "\
-batch_size = 16
-epochs = 60
-[schedule]
-kind = \"cosine\"
-[optimisers.nll]
-kind = \"adam\"
-lr = 0.002
-[hypers]
-channels = 64
-blocks = 5
-head = 64
-",
-                },
             ],
             blocks: (0..blocks)
                 .map(|i| Block::new(&mut b.scope("blocks").scope(i), channels, colours))
