@@ -3,7 +3,7 @@
 use super::line;
 use super::rows::{Out, RowKernel, check, count, rows};
 use crate::element::Element;
-use crate::elementwise::unary::{Exp, Sigmoid, Softplus};
+use crate::elementwise::unary::{Sigmoid, Softplus};
 use crate::simd::Vector;
 
 /// nll\[r\] = the sum over c of softplus(l) - x l: -ln p of x under independent Bernoulli
@@ -219,7 +219,7 @@ pub(crate) fn cross_entropy_gradient_body<T: Element>(
             let factor = V::splat(g[row]) / sum;
             let mut i = 0;
             while i < l.len() {
-                let e = (V::load_partial(&l[i..]) - most).apply(Exp);
+                let e = line::term(V::load_partial(&l[i..]) - most);
                 (faded(e) * factor).store_partial(&mut gl[i..]);
                 i += V::LANES;
             }

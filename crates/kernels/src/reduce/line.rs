@@ -64,7 +64,16 @@ pub(super) fn squares<V: Vector>(x: &[V::Element], mean: V) -> V::Element {
     })
 }
 
-/// sum e^(x - shift).
+/// e^x as a term beside e^0, for x <= 0 or NaN: below -70 it is e^-70, about 4e-31, which no sum
+/// with a term of 1 in it can tell from less. Rows of 256 confident logits are full of exponents
+/// below -87, and an instruction that makes a subnormal number takes a hundred times as long.
+#[inline(always)]
+pub(super) fn term<V: Vector>(x: V) -> V {
+    // The order of the arguments lets NaN through.
+    V::constant(-70.0).max(x).apply(Exp)
+}
+
+/// sum e^(x - shift), where `shift` is the largest x.
 #[inline(always)]
 pub(super) fn sum_exp<V: Vector>(x: &[V::Element], shift: V) -> V::Element {
     let none = V::constant(f64::NEG_INFINITY);
@@ -74,7 +83,7 @@ pub(super) fn sum_exp<V: Vector>(x: &[V::Element], shift: V) -> V::Element {
         } else {
             V::load(&x[i..])
         };
-        (x - shift).apply(Exp)
+        term(x - shift)
     })
 }
 
