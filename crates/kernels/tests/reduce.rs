@@ -199,6 +199,32 @@ fn likelihoods() {
 }
 
 #[test]
+fn confident_classes_leave_no_subnormal_gradients() {
+    fn test<T: Element>() {
+        // Logits from 0 down to -1000, one class that cannot be, and the likeliest one as target.
+        let classes = 256;
+        let mut l: Vec<T> = (0..classes)
+            .map(|c| T::from_f64(-1000.0 * c as f64 / classes as f64))
+            .collect();
+        l[classes - 1] = T::from_f64(f64::NEG_INFINITY);
+        let (mut nll, mut gl) = ([T::ZERO], vec![T::ZERO; classes]);
+        reduce::cross_entropy(&l, &[0], classes, &mut nll);
+        reduce::cross_entropy_gradient(&l, &[0], &[T::ONE], classes, &mut gl);
+        let l = f64s(&l);
+        close("ce", &nll, &[reference::logsumexp(&l) - l[0]], 1.0);
+        let mut expected = reference::softmax(&l);
+        expected[0] -= 1.0;
+        close("ce gradient", &gl, &expected, 1.0);
+        for g in f64s(&gl) {
+            let smallest = f64::from(f32::MIN_POSITIVE);
+            assert!(g == 0.0 || g.abs() >= smallest, "{g} is subnormal");
+        }
+        assert_eq!(gl[classes - 1].to_f64(), 0.0);
+    }
+    everywhere(test::<f32>, test::<f64>);
+}
+
+#[test]
 fn layer_norm() {
     fn test<T: Element>() {
         for &cols in LENGTHS {
