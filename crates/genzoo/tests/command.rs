@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{CACHE, RUN, genzoo_in, ok, text, train};
+use common::{CACHE, RUN, genzoo_in, ok, text, tiny_set, train};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -310,16 +310,7 @@ fn models_and_data_are_listed() {
 #[test]
 fn directories_are_imported_and_named() {
     let root = tempfile::tempdir().unwrap();
-    let dir = root.path().join("tiny-set");
-    fs::create_dir(&dir).unwrap();
-    for (name, count) in [
-        ("train-images-idx3-ubyte", 60u8),
-        ("t10k-images-idx3-ubyte", 12),
-    ] {
-        let mut bytes = vec![0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, 5, 0, 0, 0, 4];
-        bytes.extend((0..usize::from(count) * 20).map(|i| (i * 37 % 256) as u8));
-        fs::write(dir.join(name), bytes).unwrap();
-    }
+    tiny_set(root.path());
     let cache = root.path().join("cache");
     let run = |args: &[&str]| {
         let output = genzoo_in(root.path(), &cache, args);

@@ -77,3 +77,17 @@ pub(crate) fn train<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     args.extend(more);
     args
 }
+
+/// A data set `tiny-set` in `dir`: 60 images to train with and 12 to test with, 5x4 grey pixels.
+pub(crate) fn tiny_set(dir: &Path) {
+    let dir = dir.join("tiny-set");
+    std::fs::create_dir(&dir).unwrap();
+    for (name, count) in [
+        ("train-images-idx3-ubyte", 60u8),
+        ("t10k-images-idx3-ubyte", 12),
+    ] {
+        let mut bytes = vec![0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, 5, 0, 0, 0, 4];
+        bytes.extend((0..usize::from(count) * 20).map(|i| (i * 37 % 256) as u8));
+        std::fs::write(dir.join(name), bytes).unwrap();
+    }
+}
