@@ -134,19 +134,49 @@ impl MaskedConv {
         x: &Var<T>,
         activation: Activation,
     ) -> Var<T> {
+        x.conv2d_bias(
+            &self.weight(p),
+            &p[self.bias],
+            activation,
+            self.geometry_for(x),
+        )
+    }
+
+    /// x * w + b + plus, in one pass: plus [B, H, W, out].
+    ///
+    /// # Panics
+    /// If a shape is not as said.
+    #[track_caller]
+    pub(crate) fn forward_plus<T: Element>(
+        &self,
+        p: &Bound<T>,
+        x: &Var<T>,
+        plus: &Var<T>,
+    ) -> Var<T> {
+        let bias = &p[self.bias];
+        x.conv2d_plus(
+            &self.weight(p),
+            bias,
+            plus,
+            Activation::Identity,
+            self.geometry_for(x),
+        )
+    }
+
+    #[track_caller]
+    fn geometry_for<T: Element>(&self, x: &Var<T>) -> Conv2d {
         let [batch, in_height, in_width, _] = x.shape()[..] else {
             panic!(
                 "masked convolution: expected x of shape [B, H, W, C], found {}",
                 x.shape()
             );
         };
-        let geometry = Conv2d {
+        Conv2d {
             batch,
             in_height,
             in_width,
             ..self.geometry
-        };
-        x.conv2d_bias(&self.weight(p), &p[self.bias], activation, geometry)
+        }
     }
 
     /// The weight as it is used, with zeros where a group may not see another.

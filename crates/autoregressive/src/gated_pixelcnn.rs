@@ -306,17 +306,18 @@ impl Autoregressive for GatedPixelCnn {
         let (mut v, mut h, mut s) = (x.clone(), x, None);
         for (i, layer) in self.layers.iter().enumerate() {
             let t = layer.tall.forward(p, &layer.wide.forward(p, &v));
-            let u = layer.across.forward(p, &h, Identity) + layer.link.forward(p, &t);
+            let u = (layer.across).forward_plus(p, &h, &layer.link.forward(p, &t));
             let o = gate(&layer.with_class(0, p, u, labels));
-            let skip = layer.skip.forward(p, &o, Identity);
             s = Some(match s {
-                None => skip,
-                Some(s) => s + skip,
+                None => layer.skip.forward(p, &o, Identity),
+                Some(s) => layer.skip.forward_plus(p, &o, &s),
             });
             if let Some(residual) = &layer.residual {
                 v = gate(&layer.with_class(1, p, t, labels));
-                let r = residual.forward(p, &o, Identity);
-                h = if i == 0 { r } else { h + r };
+                h = match i {
+                    0 => residual.forward(p, &o, Identity),
+                    _ => residual.forward_plus(p, &o, &h),
+                };
             }
         }
         let s = s.expect("there is a layer");
@@ -331,7 +332,8 @@ impl Autoregressive for GatedPixelCnn {
     }
 
     /// One image a lane: what it leaves for the backward pass is larger than the cache already.
+    /// Two of a wide model, whose weights are as large and are packed once a lane.
     fn spread(&self, _batch_size: usize) -> Spread {
-        Spread::Lanes(1)
+        Spread::Lanes(if self.sizes.channels > 64 { 2 } else { 1 })
     }
 }

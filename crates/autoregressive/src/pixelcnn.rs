@@ -169,7 +169,7 @@ impl Block {
     fn forward<T: Element>(&self, p: &Bound<T>, s: &Var<T>) -> Var<T> {
         let h = self.down.forward(p, &s.relu(), Relu);
         let h = self.middle.forward(p, &h, Relu);
-        s + self.up.forward(p, &h, Identity)
+        self.up.forward_plus(p, &h, s)
     }
 }
 
@@ -240,9 +240,13 @@ impl Autoregressive for PixelCnn {
         })
     }
 
-    /// Few images a lane, so that their activations stay in the second-level cache.
+    /// So few images a lane that a layer's activations stay in the second-level cache.
     fn spread(&self, _batch_size: usize) -> Spread {
-        Spread::Lanes(2)
+        Spread::Lanes(if self.first.geometry().out_channels > 64 {
+            1
+        } else {
+            2
+        })
     }
 }
 

@@ -150,9 +150,10 @@ compiled! {
     }
 
     fn conv_forward(
-        g: &Conv2d, x: &[Self], w: &[Self], y: &mut [Self], epilogue: Epilogue<Self>,
+        g: &Conv2d, x: &[Self], w: &[Self], plus: Option<&[Self]>, y: &mut [Self],
+        epilogue: Epilogue<Self>,
     ) {
-        conv::forward_body(g, x, w, y, epilogue)
+        conv::forward_body(g, x, w, plus, y, epilogue)
     }
     fn conv_input_gradient(g: &Conv2d, gy: &[Self], w: &[Self], gx: &mut [Self]) {
         conv::input_gradient_body(g, gy, w, gx)

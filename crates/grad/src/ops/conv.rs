@@ -31,7 +31,7 @@ fn plain() -> Conv2d {
 
 pub(super) const CONV2D: Entry = Entry {
     name: "conv2d",
-    formula: "act(x * w + b), NHWC, w [kh, kw, in, out]",
+    formula: "act(x * w + b + r), NHWC, w [kh, kw, in, out]",
     samples: || {
         vec![
             sample!(
@@ -58,6 +58,16 @@ pub(super) const CONV2D: Entry = Entry {
                     uniform([2], -1.0, 1.0)
                 ],
                 |x| x[0].conv2d_bias(&x[1], &x[2], Activation::LeakyRelu(0.2), plain())
+            ),
+            sample!(
+                "bias, an addend and relu",
+                [
+                    uniform(x_shape(&plain()), -1.0, 1.0),
+                    uniform(w_shape(&plain()), -1.0, 1.0),
+                    uniform([2], -1.0, 1.0),
+                    uniform(y_shape(&plain()), -1.0, 1.0)
+                ],
+                |x| x[0].conv2d_plus(&x[1], &x[2], &x[3], Activation::Relu, plain())
             ),
         ]
     },
@@ -114,7 +124,7 @@ fn assert_shape<T: Element>(op: &str, what: &str, x: &Tensor<T>, expected: Shape
     );
 }
 
-/// Inputs x, w and, if there are three, b.
+/// Inputs x, w and, if there are so many, b and what is added.
 struct Forward {
     geometry: Conv2d,
     activation: Activation,
@@ -129,23 +139,30 @@ impl<T: Element> Op<T> for Forward {
     }
     #[track_caller]
     fn forward(&self, inputs: &[&Tensor<T>]) -> Tensor<T> {
-        let (x, w, b) = (inputs[0], inputs[1], inputs.get(2));
+        let (x, w, b, plus) = (inputs[0], inputs[1], inputs.get(2), inputs.get(3));
         let g = &self.geometry;
         assert_shape("conv2d", "x", x, x_shape(g));
         assert_shape("conv2d", "w", w, w_shape(g));
         if let Some(b) = b {
             assert_shape("conv2d", "a bias", b, Shape::new(&[g.out_channels]));
         }
+        if let Some(plus) = plus {
+            assert_shape("conv2d", "an addend", plus, y_shape(g));
+        }
         Tensor::build(y_shape(g), |y| {
+            let plus = plus.map(|plus| plus.data());
             let epilogue = Epilogue {
                 bias: b.map(|b| b.data()),
                 activation: self.activation,
             };
-            conv::forward(g, x.data(), w.data(), y, epilogue);
+            conv::forward(g, x.data(), w.data(), plus, y, epilogue);
         })
     }
     fn vjp(&self, at: &Vjp<'_, T>, gy: Var<T>) {
         let gy = through(self.activation, at, gy, 2);
+        if at.inputs() > 3 {
+            at.give(3, || gy.clone());
+        }
         at.give(0, || gy.conv2d_input_gradient(&at.input(1), self.geometry));
         at.give(1, || at.input(0).conv2d_weight_gradient(&gy, self.geometry));
     }
@@ -239,6 +256,28 @@ impl<T: Element> Var<T> {
             activation,
         };
         Var::apply(op, &[self, w, b])
+    }
+
+    /// act(self * w + b + plus), in one pass over the output: [`conv2d_bias`](Self::conv2d_bias)
+    /// onto a tensor of the output's shape, as at the end of a residual block.
+    ///
+    /// # Panics
+    /// As [`conv2d_bias`](Self::conv2d_bias).
+    #[track_caller]
+    pub fn conv2d_plus(
+        &self,
+        w: &Var<T>,
+        b: &Var<T>,
+        plus: &Var<T>,
+        activation: Activation,
+        geometry: Conv2d,
+    ) -> Var<T> {
+        assert_differentiable("conv2d", activation);
+        let op = Forward {
+            geometry,
+            activation,
+        };
+        Var::apply(op, &[self, w, b, plus])
     }
 
     /// The gradient by x of <x * w, self>: self, shaped like the output of the convolution, goes

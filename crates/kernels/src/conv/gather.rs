@@ -23,7 +23,7 @@ use super::plan::{Phase, Plan, Run};
 use super::scatter;
 use crate::buffer::Buffer;
 use crate::element::Element;
-use crate::gemm::{Activation, Epilogue};
+use crate::gemm::{Activation, Epilogue, transpose};
 use crate::parallel::{self, Shared, each};
 use crate::simd::Isa;
 
@@ -88,6 +88,7 @@ pub(super) fn gather<T: Element>(
     isa: Isa,
     source: &[T],
     packed: &Packed<T>,
+    plus: Option<&[T]>,
     activation: Activation,
     result: &mut [T],
 ) {
@@ -107,15 +108,17 @@ pub(super) fn gather<T: Element>(
         let mut image = Images::new(plan, 1);
         for unit in units * job / jobs..units * (job + 1) / jobs {
             let (n, strip) = (unit / strips, unit % strips);
-            let len: usize = plan.source.iter().product();
+            let [len, to] =
+                [&plan.source, &plan.result].map(|image| image.iter().product::<usize>());
             image.set(&source[n * len..][..len]);
             let unit = Unit {
                 plan,
                 isa,
                 packed,
+                plus: plus.map_or(std::ptr::null(), |plus| plus[n * to..].as_ptr()),
                 activation,
                 // SAFETY: image `n` lies inside the result; strips of it are disjoint rows.
-                result: unsafe { shared.get().add(n * plan.result.iter().product::<usize>()) },
+                result: unsafe { shared.get().add(n * to) },
             };
             for phase in plan.phases() {
                 let rows = phase.size[0];
@@ -131,6 +134,8 @@ struct Unit<'a, T: Element> {
     plan: &'a Plan,
     isa: Isa,
     packed: &'a Packed<T>,
+    /// What is added to the result, or null.
+    plus: *const T,
     activation: Activation,
     result: *mut T,
 }
@@ -214,15 +219,19 @@ impl<T: Element> Unit<'_, T> {
             let col = phase.first[1] + first * plan.result_step[1];
             for (panel, before) in panels.clone() {
                 let w = w.wrapping_add(before + skipped * panel.vectors * limits.lanes);
+                let at = (row * cols + col) * result_channels + panel.first;
                 let tile = micro::Gather {
                     x: x.wrapping_add(first * x_step),
                     x_step,
                     runs: reaching.as_ptr(),
                     run_count: reaching.len(),
                     w,
-                    y: self
-                        .result
-                        .wrapping_add((row * cols + col) * result_channels + panel.first),
+                    y: self.result.wrapping_add(at),
+                    plus: if self.plus.is_null() {
+                        self.plus
+                    } else {
+                        self.plus.wrapping_add(at)
+                    },
                     y_step: plan.result_step[1] * result_channels,
                     last: panel.last,
                     bias: if self.packed.bias.is_empty() {
@@ -244,11 +253,12 @@ impl<T: Element> Unit<'_, T> {
     }
 }
 
-/// y = act(x * w + bias).
+/// y = act(x * w + bias + plus).
 pub(super) fn forward<T: Element>(
     g: &Conv2d,
     x: &[T],
     w: &[T],
+    plus: Option<&[T]>,
     y: &mut [T],
     epilogue: Epilogue<T>,
 ) {
@@ -264,7 +274,7 @@ pub(super) fn forward<T: Element>(
             to[panel.count..].fill(T::ZERO);
         }
     });
-    gather(&plan, isa, x, &packed, epilogue.activation, y);
+    gather(&plan, isa, x, &packed, plus, epilogue.activation, y);
 }
 
 /// The gradient by x.
@@ -278,9 +288,13 @@ pub(super) fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: &[T], gx: &mut
     let (ci, co) = (g.in_channels, g.out_channels);
     let packed = Packed::new(&plan, limits, None, |tap, panel, to| {
         let width = panel.vectors * limits.lanes;
+        let first = (tap * ci + panel.first) * co;
+        if panel.count == width && width % 16 == 0 {
+            return transpose(isa, &w[first..], co, (width, co), to, width);
+        }
         for i in 0..width {
             if i < panel.count {
-                let from = &w[(tap * ci + panel.first + i) * co..][..co];
+                let from = &w[first + i * co..][..co];
                 for (o, &w) in from.iter().enumerate() {
                     to[o * width + i] = w;
                 }
@@ -289,5 +303,5 @@ pub(super) fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: &[T], gx: &mut
             }
         }
     });
-    gather(&plan, isa, gy, &packed, Activation::Identity, gx);
+    gather(&plan, isa, gy, &packed, None, Activation::Identity, gx);
 }

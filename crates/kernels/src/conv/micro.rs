@@ -8,7 +8,7 @@
 //!         w = load NV vectors                   for i in 0..MR:
 //!         for i in 0..MR:                           acc[i] += splat(x[pixel, i]) * g
 //!             acc[i] += splat(x[i, k]) * w  gw += acc
-//! y = act(acc)
+//! y = act(acc + plus)
 //! ```
 //! In `gather` the MR rows are neighbouring output pixels of one image row, in `outer` they are
 //! neighbouring (tap, channel) pairs of one kernel row; the vectors are output channels in both.
@@ -67,6 +67,8 @@ pub(super) struct Gather<T> {
     pub(super) w: *const T,
     pub(super) y: *mut T,
     pub(super) y_step: usize,
+    /// What is added to y, laid out like it, or null.
+    pub(super) plus: *const T,
     /// How many channels of the last vector exist: 1..=LANES.
     pub(super) last: usize,
     /// NV whole vectors, or null.
@@ -388,6 +390,17 @@ impl<T: Element, const MR: usize, const NV: usize> Kernel<T> for GatherTile<'_, 
                     }
                     w = w.add(NV * V::LANES);
                 }
+            }
+            if !t.plus.is_null() {
+                let mut plus = t.plus;
+                unroll!(row I < MR: {
+                    unroll!(vector J < NV: {
+                        let whole = whole::<V>(J, NV, t.last);
+                        let plus = load::<V>(plus.add(J * V::LANES), whole, t.last);
+                        acc[I][J] = acc[I][J] + plus;
+                    });
+                    plus = plus.wrapping_add(t.y_step);
+                });
             }
             // An arm each, so that every sum goes from its register to memory: merging the arms
             // before storing would spill them all.

@@ -24,18 +24,25 @@ pub trait ConvElement: GemmElement + micro::Micro {}
 impl ConvElement for f32 {}
 impl ConvElement for f64 {}
 
-/// y = act(x * w + bias), the convolution that [`Conv2d`] describes.
+/// y = act(x * w + bias + plus), the convolution that [`Conv2d`] describes.
 ///
 /// Shapes: x `[batch, in_height, in_width, in_channels]`, w `[kh, kw, in_channels,
-/// out_channels]`, y `[batch, out_height, out_width, out_channels]`, bias `[out_channels]`.
-/// y is overwritten. Weights of unused taps are not read.
+/// out_channels]`, y and plus `[batch, out_height, out_width, out_channels]`, bias
+/// `[out_channels]`. y is overwritten. Weights of unused taps are not read.
 ///
 /// # Panics
 /// If a slice does not have the length its shape asks for, or `g` fails [`Conv2d::check`].
 #[track_caller]
 #[inline]
-pub fn forward<T: Element>(g: &Conv2d, x: &[T], w: &[T], y: &mut [T], epilogue: Epilogue<T>) {
-    T::conv_forward(g, x, w, y, epilogue)
+pub fn forward<T: Element>(
+    g: &Conv2d,
+    x: &[T],
+    w: &[T],
+    plus: Option<&[T]>,
+    y: &mut [T],
+    epilogue: Epilogue<T>,
+) {
+    T::conv_forward(g, x, w, plus, y, epilogue)
 }
 
 #[track_caller]
@@ -43,6 +50,7 @@ pub(crate) fn forward_body<T: Element>(
     g: &Conv2d,
     x: &[T],
     w: &[T],
+    plus: Option<&[T]>,
     y: &mut [T],
     epilogue: Epilogue<T>,
 ) {
@@ -55,8 +63,16 @@ pub(crate) fn forward_body<T: Element>(
             g.out_channels
         );
     }
+    if let Some(plus) = plus {
+        assert!(
+            plus.len() == y.len(),
+            "conv forward: plus has {} elements for a y of {}",
+            plus.len(),
+            y.len()
+        );
+    }
     flops::add(|| g.flops());
-    gather::forward(g, x, w, y, epilogue);
+    gather::forward(g, x, w, plus, y, epilogue);
 }
 
 /// The gradient by x of <y, gy>: a transposed convolution of gy with w.

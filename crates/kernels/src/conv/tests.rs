@@ -57,32 +57,40 @@ struct Results<T> {
 fn run<T: Element + From<f32>>(
     g: &Conv2d,
     [x, w, gy]: &[Vec<T>; 3],
+    plus: Option<&[T]>,
     epilogue: Epilogue<T>,
 ) -> Results<T> {
     let nan = |len| vec![T::from(f32::NAN); len];
     let (mut y, mut gx, mut gw) = (nan(g.y_len()), nan(g.x_len()), nan(g.w_len()));
-    forward(g, x, w, &mut y, epilogue);
+    forward(g, x, w, plus, &mut y, epilogue);
     input_gradient(g, gy, w, &mut gx);
     weight_gradient(g, x, gy, &mut gw);
     Results { y, gx, gw }
 }
 
 /// The three kernels on every instruction set against the naive twins.
-fn check<T: Element + From<f32> + Into<f64>>(g: &Conv2d, bias: bool, activation: Activation) {
+fn check<T: Element + From<f32> + Into<f64>>(
+    g: &Conv2d,
+    bias: bool,
+    plus: bool,
+    activation: Activation,
+) {
     let tensors = tensors::<T>(g);
     let [x, w, gy] = &tensors;
-    let numbers = numbers::<T>(4, g.out_channels);
+    let biases = numbers::<T>(4, g.out_channels);
     let epilogue = Epilogue {
-        bias: bias.then_some(&numbers[..]),
+        bias: bias.then_some(&biases[..]),
         activation,
     };
-    let y = conv_forward(g, x, w, epilogue);
+    let addend = numbers::<T>(5, g.y_len());
+    let plus = plus.then_some(&addend[..]);
+    let y = conv_forward(g, x, w, plus, epilogue);
     let gx = conv_input_gradient(g, gy, w);
     let gw = conv_weight_gradient(g, x, gy);
     for isa in Isa::available() {
-        let found = isa.scoped(|| run(g, &tensors, epilogue));
+        let found = isa.scoped(|| run(g, &tensors, plus, epilogue));
         let taps = g.taps.count();
-        let what = |kernel| format!("{isa} {kernel} {g:?} {epilogue:?}");
+        let what = |kernel| format!("{isa} {kernel} {g:?} {epilogue:?} {}", plus.is_some());
         near(&what("forward"), taps * g.in_channels, &found.y, &y);
         near(
             &what("input_gradient"),
@@ -140,9 +148,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn small_convolutions_are_right(g in geometry(), bias in any::<bool>(), act in activation()) {
-        check::<f32>(&g, bias, act);
-        check::<f64>(&g, bias, act);
+    fn small_convolutions_are_right(
+        g in geometry(), bias in any::<bool>(), plus in any::<bool>(), act in activation()
+    ) {
+        check::<f32>(&g, bias, plus, act);
+        check::<f64>(&g, bias, plus, act);
     }
 
     #[test]
@@ -150,7 +160,7 @@ proptest! {
         let tensors = tensors::<f64>(&g);
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         for isa in Isa::available() {
-            let found = isa.scoped(|| run(&g, &tensors, Epilogue::NONE));
+            let found = isa.scoped(|| run(&g, &tensors, None, Epilogue::NONE));
             let [x, w, gy] = &tensors;
             let w: Vec<_> = w.iter().map(|w| if w.is_nan() { 0.0 } else { *w }).collect();
             let expected = dot(&found.y, gy);
@@ -192,8 +202,8 @@ fn shapes() -> Vec<Conv2d> {
 #[test]
 fn shapes_of_models_are_right() {
     for g in shapes() {
-        check::<f32>(&g, true, Activation::Relu);
-        check::<f64>(&g, true, Activation::LeakyRelu(0.1));
+        check::<f32>(&g, true, true, Activation::Relu);
+        check::<f64>(&g, true, false, Activation::LeakyRelu(0.1));
     }
 }
 
@@ -205,7 +215,7 @@ fn any_number_of_threads_gives_the_same_bits() {
             shapes
                 .iter()
                 .flat_map(|g| {
-                    let found = run::<f32>(g, &tensors(g), Epilogue::NONE);
+                    let found = run::<f32>(g, &tensors(g), None, Epilogue::NONE);
                     [found.y, found.gx, found.gw]
                 })
                 .map(|values| values.iter().map(|x| x.to_bits()).collect())
@@ -231,7 +241,8 @@ fn any_number_of_threads_gives_the_same_bits() {
 )]
 fn a_wrong_length_names_the_shape() {
     let g = Conv2d::new([1, 3, 3, 1], 1, [2, 2]);
-    forward(&g, &[0.0f32; 9], &[0.0; 4], &mut [0.0; 5], Epilogue::NONE);
+    let mut y = [0.0; 5];
+    forward(&g, &[0.0f32; 9], &[0.0; 4], None, &mut y, Epilogue::NONE);
 }
 
 #[test]

@@ -31,14 +31,17 @@ fn products(g: &Conv2d, mut f: impl FnMut(usize, usize, usize)) {
     }
 }
 
-/// act(x * w + bias) in f64; the naive twin of [`crate::conv::forward`].
+/// act(x * w + bias + plus) in f64; the naive twin of [`crate::conv::forward`].
 pub fn conv_forward<T: Copy + Into<f64>>(
     g: &Conv2d,
     x: &[T],
     w: &[T],
+    plus: Option<&[T]>,
     epilogue: Epilogue<T>,
 ) -> Vec<f64> {
-    let mut out = vec![0.0; g.y_len()];
+    let mut out = plus.map_or(vec![0.0; g.y_len()], |plus| {
+        plus.iter().map(|&plus| plus.into()).collect()
+    });
     products(g, |i, j, k| out[k] += x[i].into() * w[j].into());
     for row in out.chunks_exact_mut(g.out_channels.max(1)) {
         for (o, y) in row.iter_mut().enumerate() {
