@@ -165,8 +165,8 @@ impl<'a, T: Element> Vjp<'a, T> {
         self.slots.borrow_mut()[id] = Some(sum);
     }
 
-    /// Gives a gradient that is `g` in one part of input `i` and zero elsewhere: `add` adds it to
-    /// what is there, `whole` makes all of it.
+    /// Gives a gradient of input `i` that is cheaper to add to what is there than to make: `add`
+    /// adds it, `whole` makes it. One that is `g` in a part of the input and zero elsewhere, say.
     ///
     /// # Panics
     /// As [`give`](Self::give).

@@ -47,6 +47,9 @@ compiled! {
         broadcast::matrix(f, a, b, cols, y)
     }
     fn add_assign(y: &mut [Self], x: &[Self]) { combine::add_assign_body(y, x) }
+    fn add_relu_gradient(y: &[Self], gy: &[Self], gx: &mut [Self]) {
+        combine::add_relu_gradient_body(y, gy, gx)
+    }
     fn scale(alpha: Self, x: &mut [Self]) { combine::scale_body(alpha, x) }
     fn affine(scale: Self, shift: Self, x: &[Self], y: &mut [Self]) {
         combine::affine_body(scale, shift, x, y)

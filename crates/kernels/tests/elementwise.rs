@@ -274,10 +274,13 @@ fn combinations_are_their_formulas() {
         let (mut leaky, mut leaky_gradient) = (vec![0.0; len], vec![0.0; len]);
         elementwise::leaky_relu(0.2, &a, &mut leaky);
         elementwise::leaky_relu_gradient(0.2, &a, &b, &mut leaky_gradient);
+        let mut sum = c.clone();
+        elementwise::add_relu_gradient(&a, &b, &mut sum);
         for i in 0..len {
             let (a, b, c) = (d(a[i]), d(b[i]), d(c[i]));
             close(y[i], 3.0 * (a + 0.5 * b + c));
             close(z[i], a * b + c);
+            close(sum[i], if a > 0.0 { c + b } else { c });
             close(leaky[i], if a > 0.0 { a } else { d(0.2) * a });
             close(leaky_gradient[i], if a > 0.0 { b } else { d(0.2) * b });
         }

@@ -15,6 +15,11 @@ pub(super) const RELU: Entry = Entry {
             sample!("squared", [around_zero([2, 3], 0.1, 2.0)], |x| x[0]
                 .relu()
                 .square()),
+            sample!(
+                "of an argument that has a gradient already",
+                [around_zero([2, 3], 0.1, 2.0)],
+                |x| x[0].relu() + x[0].square()
+            ),
         ]
     },
 };
@@ -75,7 +80,13 @@ impl<T: Element> Op<T> for Relu {
         map(Unary::Relu, x[0])
     }
     fn vjp(&self, at: &Vjp<'_, T>, g: Var<T>) {
-        at.give(0, || g.relu_gradient(&at.output()));
+        let y = at.output();
+        at.give_part(
+            0,
+            g,
+            |gx, g| elementwise::add_relu_gradient(y.value().data(), g, gx),
+            |g| g.relu_gradient(&y),
+        );
     }
 }
 

@@ -20,6 +20,29 @@ pub(crate) fn add_assign_body<T: Element>(y: &mut [T], x: &[T]) {
     Binary::Add.run_in_place(y, x);
 }
 
+/// gx += gy where y > 0: adds the gradient of relu, from its result (or argument) y.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+#[inline]
+pub fn add_relu_gradient<T: Element>(y: &[T], gy: &[T], gx: &mut [T]) {
+    T::add_relu_gradient(y, gy, gx)
+}
+
+#[track_caller]
+pub(crate) fn add_relu_gradient_body<T: Element>(y: &[T], gy: &[T], gx: &mut [T]) {
+    #[derive(Clone, Copy)]
+    struct Add;
+    impl Lanewise<1, 2> for Add {
+        #[inline(always)]
+        fn apply<V: Vector>(self, [gx]: [V; 1], [y, gy]: [V; 2]) -> [V; 1] {
+            [gx + y.if_gt(V::zero(), gy, V::zero())]
+        }
+    }
+    lanewise(Add, [gx], [y, gy]);
+}
+
 /// x *= alpha.
 #[inline]
 pub fn scale<T: Element>(alpha: T, x: &mut [T]) {

@@ -12,7 +12,9 @@ pub mod unary;
 
 pub use binary::{Binary, BinaryKernel};
 pub use broadcast::Operand;
-pub use combine::{add_assign, affine, axpy, leaky_relu, leaky_relu_gradient, mul_add, scale};
+pub use combine::{
+    add_assign, add_relu_gradient, affine, axpy, leaky_relu, leaky_relu_gradient, mul_add, scale,
+};
 pub use lanewise::{Lanewise, lanewise};
 pub use unary::{Unary, UnaryKernel};
 
