@@ -2,26 +2,28 @@
 //!
 //! ```text
 //! many rows                                   few rows: a's share of a block of k fits L2
-//! for columns jc of c, NC at a time:
-//!     for k in blocks of KC:                  for k in blocks of KC:
-//!         for blocks i of at most MR rows:        for panels q of NR columns:
-//!             for panels q of NR columns:             for blocks i of at most MR rows:
-//!                 microkernel(i, q)                       microkernel(i, q)
-//! a[i] stays in L1, b[jc] in L2               b[q] stays in L1, a in L2
+//! for columns jc of c, as fit L2 with KC:     for k in blocks of KC:
+//!     for k in blocks of KC:                      for panels q of NR columns:
+//!         for blocks i of at most MR rows:            for blocks i of at most MR rows:
+//!             for panels q of NR columns:                 microkernel(i, q)
+//!                 microkernel(i, q)
+//! b[jc] stays in L2, a[i] most often in L1    a stays in L2
 //! ```
 //!
-//! 1. Unlike in the usual five loops, with many rows it is b that stays in L2 and a panel of a in
-//!    L1: a is read from memory once per NC columns, and most often where it lies.
-//! 2. a is copied only if its layout would hurt: rows at a distance that makes them collide in
-//!    L1, columns far from each other that many panels of b pass over, no contiguous direction.
-//!    Contiguous rows stay rows, so the copy is a plain one; nothing of a is ever transposed.
+//! 1. Unlike in the usual five loops, with many rows it is b that stays in L2: a is read from
+//!    memory once for each jc, where it lies.
+//! 2. a is copied only where its rows are not contiguous, and then if many panels of b pass over
+//!    columns far from each other, or if those are not contiguous either. It is copied to
+//!    columns: nothing of a is ever transposed.
 //! 3. b is packed if more than a few rows pass over it: contiguous rows by the first block in
-//!    passing (reason 5 of `tile`), columns by a transposing copy just before. With few rows the
+//!    passing (reason 5 of `tile`), columns by a transposing copy just before. Rows that collide
+//!    in L1 are packed for all panels at once, each row in one piece: a tile that packs reads
+//!    them a few cache lines at a time, and would not find what it brought in. With few rows the
 //!    room is that of one panel and never leaves the cache.
 //! 4. While a tile is computed, what later ones read comes in: its part of c, a share of a's next
-//!    rows, the next panel. Rows of a that must be copied are copied one block ahead, a share of
-//!    them before each tile: the multiply-adds still in flight hide it.
-//! 5. The blocks of k depend on k and n alone: with reason 7 of `tile`, cutting c among threads or
+//!    rows, the next panel. Where a must be copied, some blocks of rows are copied while the ones
+//!    before are multiplied, a share before each tile: the multiply-adds still in flight hide it.
+//! 5. The blocks of k depend on k alone: with reason 7 of `tile`, cutting c among threads or
 //!    packing an operand changes no bit.
 //! 6. Bias and activation are applied by the microkernel in the last block of k, while the tile
 //!    is in registers.
@@ -34,15 +36,13 @@ use crate::buffer::Buffer;
 use std::cell::Cell;
 use std::ops::Range;
 
-/// Most rows of b in a block: a panel of a (14 x 400 f32, 22 KB) fits L1 beside the streams.
-const KC: usize = 400;
-/// The same for c of at most NARROW columns: reading a in one piece weighs more there.
-const KC_NARROW: usize = 1024;
-const NARROW: usize = 128;
-/// Most columns of b in a block with many rows: 400 x 768 f32, 1.2 MB of L2.
-const NC: usize = 768;
+/// Most rows of b in a block. A block of rows of a (14 x 1024 f32, 57 KB) then comes from L2 once
+/// more for each panel, which the multiply-adds hide; to go over c again would cost more.
+const KC: usize = 1024;
+/// Most numbers of b in a block with many rows, 1.2 MB of L2: nine panels of 1024 x 32.
+const B_IN_L2: usize = 9 << 15;
 /// Most numbers of a that stay in L2 beside what passes through: 256 KB.
-const A_IN_L2: usize = 1 << 16;
+pub(super) const A_IN_L2: usize = 1 << 16;
 
 /// The right-hand operand as the loops see it.
 #[derive(Clone, Copy)]
@@ -79,11 +79,10 @@ pub(super) struct Product<'a> {
 // rectangle of its own; everything else is shared for reading.
 unsafe impl Sync for Product<'_> {}
 
-/// The blocks of k: as many as KC asks for, of nearly equal size, by k and n alone.
-pub(super) fn k_blocks(k: usize, n: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
-    let most = if n <= NARROW { KC_NARROW } else { KC };
+/// The blocks of k: as many as KC asks for, of nearly equal size, by k alone.
+pub(super) fn k_blocks(k: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
     let size = k
-        .div_ceil(k.div_ceil(most).max(1))
+        .div_ceil(k.div_ceil(KC).max(1))
         .next_multiple_of(16)
         .max(16);
     // k = 0 still takes one step: beta, bias and activation are applied there.
@@ -128,7 +127,7 @@ pub(super) fn packed_len(kernels: &Kernels, k: usize, n: usize) -> usize {
 pub(super) fn pack_all(kernels: &Kernels, b: Mat<f32>, to: &mut [f32]) {
     let nr = kernels.nr();
     let width = b.cols.next_multiple_of(nr);
-    for ks in k_blocks(b.rows, b.cols) {
+    for ks in k_blocks(b.rows) {
         for col in (0..b.cols).step_by(nr) {
             let to = &mut to[ks.start * width + col * ks.len()..];
             let cols = (col, nr.min(b.cols - col));
@@ -168,15 +167,18 @@ pub(super) unsafe fn run(
     blocks: Range<usize>,
 ) {
     let (k, nr) = (x.a.cols, x.kernels.nr());
-    let kc = k_blocks(k, x.b.cols()).next().map_or(0, |ks| ks.len());
+    let kc = k_blocks(k).next().map_or(0, |ks| ks.len());
     let few_rows = rows.len() * kc <= A_IN_L2;
-    let nc = if few_rows { cols.len() } else { NC };
-    let layout = Layout::new(x, rows.len(), cols.len().min(nc));
+    let nc = match few_rows {
+        true => cols.len(),
+        false => B_IN_L2 / kc.max(1) / nr * nr,
+    };
+    let layout = Layout::new(x, rows.len(), cols.len().min(nc), kc);
     // One vector of room for what spills over, rounded up so that both begin at cache lines.
     let room = |len: usize| (len + x.kernels.lanes).next_multiple_of(16);
     let a_len = match (layout.copy_a, few_rows) {
         (false, _) => 0,
-        (true, true) => room(rows.len() * Layout::a_stride(kc)),
+        (true, true) => room(rows.len() * Layout::a_pitch(kc)),
         (true, false) => 2 * layout.half(x, kc),
     };
     let parts = Cut::new(0..cols.len().div_ceil(nr), nc.div_ceil(nr));
@@ -190,7 +192,7 @@ pub(super) unsafe fn run(
         let (a, b) = scratch.split_at_mut(a_len);
         let mut rooms = Rooms { a, b };
         for part in parts.iter(0..parts.len()) {
-            for (block, ks) in k_blocks(k, x.b.cols()).enumerate() {
+            for (block, ks) in k_blocks(k).enumerate() {
                 if !blocks.contains(&block) {
                     continue;
                 }

@@ -14,22 +14,23 @@ pub(super) struct Lhs {
 #[derive(Clone, Copy)]
 pub(super) struct Ahead {
     pub(super) start: *const f32,
-    pub(super) step: usize,
+    pub(super) len: usize,
     pub(super) jump: usize,
     pub(super) parts: usize,
 }
 
 impl Ahead {
-    /// The first `rows` rows of `a`.
-    pub(super) fn of(a: &Lhs, rows: usize) -> Ahead {
-        let (step, jump, parts) = if a.col_stride == 1 {
-            (rows, a.row_stride, rows.max(1))
+    /// The first `rows` rows of `a`, which has `k` columns.
+    pub(super) fn of(a: &Lhs, rows: usize, k: usize) -> Ahead {
+        let (len, jump, parts) = if a.col_stride == 1 {
+            (k, a.row_stride, rows)
         } else {
-            (a.col_stride, 0, 1)
+            // An element of a column brings in its neighbours, the other rows.
+            (0, a.col_stride, rows.min(1))
         };
         Ahead {
             start: a.start,
-            step,
+            len,
             jump,
             parts,
         }

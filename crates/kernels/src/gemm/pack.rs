@@ -1,12 +1,13 @@
 //! Rearranging operands into the order in which the microkernel reads them.
 //!
 //! A panel of b is NR columns wide: k rows of NR contiguous numbers. A block of rows of a is
-//! copied as rows, or as a panel of the transposed matrix: one function makes all three.
+//! copied as a panel of the transposed matrix: one function makes both.
 
 use super::Mat;
 use super::kernels::Kernels;
 use crate::element::Element;
-use crate::simd::Isa;
+use crate::simd::{Isa, prefetch};
+use std::ops::Range;
 
 /// Copies `width` columns from `col` of rows `row..row + k` of x to a panel of row length
 /// `stride`: to[p * stride + j] = x[row + p, col + j]. The `stride - width` numbers that are left
@@ -64,6 +65,42 @@ pub(super) fn panel(
         for (p, to) in to.chunks_exact_mut(stride).take(k).enumerate() {
             for (j, to) in to[..width].iter_mut().enumerate() {
                 *to = from[p * x.row_stride + j * x.col_stride];
+            }
+        }
+    }
+}
+
+/// How many rows ahead of use [`panels`] reads.
+const AHEAD: usize = 4;
+
+/// Copies columns `cols` of rows `row..row + k` of x, which are contiguous in each row, to panels
+/// one after the other: what [`panel`] makes of each NR of them, in the order of memory.
+pub(super) fn panels(
+    kernels: &Kernels,
+    x: Mat<f32>,
+    (row, k): (usize, usize),
+    cols: Range<usize>,
+    to: &mut [f32],
+) {
+    let nr = kernels.nr();
+    let (whole, rest) = (cols.len() / nr, cols.len() % nr);
+    assert!(x.col_stride == 1 && row + k <= x.rows && cols.end <= x.cols);
+    assert!(x.span().is_some_and(|span| span <= x.data.len()));
+    assert!(to.len() >= k * cols.len().next_multiple_of(nr));
+    for p in 0..k {
+        let from = &x.data[(row + p) * x.row_stride + cols.start..][..cols.len()];
+        let ahead = from.as_ptr().wrapping_add(AHEAD * x.row_stride);
+        for j in (0..cols.len()).step_by(64 / size_of::<f32>()) {
+            prefetch(ahead.wrapping_add(j));
+        }
+        let to = to[p * nr..].as_mut_ptr();
+        // SAFETY: `Kernels` exist only where their instruction set does. Panels are k * NR apart,
+        // and row p of each, NR numbers, lies inside `to`; a row of x is read up to its end.
+        unsafe {
+            (kernels.copy)(from.as_ptr(), nr, nr, whole, to, k * nr);
+            if rest > 0 {
+                let at = whole * nr;
+                (kernels.copy)(from.as_ptr().add(at), 0, rest, 1, to.add(at * k), 0);
             }
         }
     }

@@ -3,8 +3,8 @@
 //! 1. c is cut into a grid of rectangles and each is a product of its own on one thread: no
 //!    barrier between packing and multiplying, one join in all. What it costs is that a part of b
 //!    is packed once for each cut of the rows; the grid is chosen to keep that small.
-//! 2. There are more rectangles than threads if the work allows, so a thread that was held up
-//!    does not hold up the others.
+//! 2. There are more rectangles than threads if they take long, so a thread that was held up does
+//!    not hold up the others; otherwise as many, since each packs and reads operands of its own.
 //! 3. The grid may depend on the number of threads, since no cut of c changes a bit (reason 5 of
 //!    `block`).
 //! 4. A small c with a long k, as weight gradients have, is cut along k instead, by shape alone:
@@ -18,6 +18,9 @@ use std::ops::Range;
 
 /// Multiply-adds below which a product stays on its thread.
 const WORTH_SHARING: usize = 1 << 20;
+/// Multiply-adds, for each thread, that take so long that another half of them may be lost to
+/// what else the machine does.
+const LONG: usize = 1 << 30;
 /// Most parts k is cut into; a c of SPLIT * SPLIT_SIZE numbers or more is not cut along k.
 const SPLIT: usize = 16;
 const SPLIT_SIZE: usize = 1024;
@@ -25,7 +28,7 @@ const SPLIT_SIZE: usize = 1024;
 /// Computes all of c, which is not in `x` yet.
 pub(super) fn run(mut x: Product, c: &mut [f32]) {
     let (m, k, n) = (x.a.rows, x.a.cols, x.b.cols());
-    let blocks = block::k_blocks(k, n).len();
+    let blocks = block::k_blocks(k).len();
     let work = m * n * k.max(1);
     let threads = if work < WORTH_SHARING {
         1
@@ -102,7 +105,7 @@ fn grid(
     threads: usize,
     (m, n): (usize, usize),
 ) -> (usize, usize) {
-    let tasks = threads * (work / (128 * threads * WORTH_SHARING)).clamp(1, 4);
+    let tasks = threads * (work / (LONG * threads)).clamp(1, 2);
     let mut best = (f64::INFINITY, (1, 1));
     for down in 1..=tasks.min(row_blocks) {
         let across = (tasks / down).clamp(1, panels);

@@ -1,7 +1,7 @@
 //! One block of k: the two inner loops, in either order, and what each tile is given.
 
 use super::Activation;
-use super::block::{Cut, Product, Rhs};
+use super::block::{A_IN_L2, Cut, Product, Rhs};
 use super::operands::{Ahead, Lhs, Panel};
 use super::pack;
 use super::tile::Tile;
@@ -11,57 +11,67 @@ use std::ops::Range;
 const FEW_BLOCKS: usize = 2;
 /// Up to how many panels of b are too few to copy a for.
 const FEW_PANELS: usize = 2;
-/// Rows whose distance in bytes is a multiple of this fall into the same few sets of L1.
-const COLLIDING: usize = 2048;
+/// Rows whose distance in bytes is a multiple of this all fall into the same set of L1, which
+/// does not hold what a tile reads ahead of its use.
+const COLLIDING: usize = 4096;
 /// Columns of a that are at most this far apart are as good as a copy.
 const NEAR: usize = 32;
 
-/// How many blocks of rows are copied together where columns of a are contiguous: so that what is
-/// read at a time is a few cache lines.
+/// Most blocks of rows that are copied together, so that what is read at a time is a few cache
+/// lines.
 const TOGETHER: usize = 8;
-/// How much of k is copied at a time where columns of a are contiguous.
-const SLAB: usize = 8;
+/// How much of k is copied at a time.
+const SLAB: usize = 16;
 
 /// Which operands are rearranged.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
-    /// a is copied, block of rows by block of rows.
+    /// a is copied, some blocks of rows at a time: its rows are not contiguous.
     pub(super) copy_a: bool,
+    /// How many.
+    pub(super) together: usize,
     /// b is packed into panels here.
     pub(super) pack_b: bool,
+    /// All panels at once, since a pass over one would collide.
+    pub(super) at_once: bool,
 }
 
 impl Layout {
-    /// For so many rows of a and columns of b.
-    pub(super) fn new(x: &Product, rows: usize, cols: usize) -> Layout {
-        let (a, panels) = (x.a, cols.div_ceil(x.kernels.nr()));
-        let fine = panels <= FEW_PANELS;
-        let spread = !(a.row_stride * size_of::<f32>()).is_multiple_of(COLLIDING);
-        let leave_a = a.col_stride == 1 && (fine || spread)
-            || a.row_stride == 1 && (fine || a.col_stride <= NEAR);
+    /// For so many rows of a and columns of b, and blocks of k of up to `kc`.
+    pub(super) fn new(x: &Product, rows: usize, cols: usize, kc: usize) -> Layout {
+        let (a, panels, mr) = (x.a, cols.div_ceil(x.kernels.nr()), x.kernels.mr());
+        let near = a.row_stride == 1 && (panels <= FEW_PANELS || a.col_stride <= NEAR);
+        let (pack_b, at_once) = match x.b {
+            Rhs::Packed(..) => (false, false),
+            Rhs::Plain(b) => {
+                let collide = (b.row_stride * size_of::<f32>()).is_multiple_of(COLLIDING);
+                let many = rows > FEW_BLOCKS * mr;
+                (
+                    b.col_stride != 1 || many,
+                    b.col_stride == 1 && many && collide,
+                )
+            }
+        };
         Layout {
-            copy_a: !leave_a,
-            pack_b: match x.b {
-                Rhs::Packed(..) => false,
-                Rhs::Plain(b) => b.col_stride != 1 || rows > FEW_BLOCKS * x.kernels.mr(),
-            },
+            copy_a: a.col_stride != 1 && !near,
+            // The first ones are copied before anything else can be done.
+            together: (A_IN_L2 / (mr * kc).max(1))
+                .min(rows.div_ceil(5 * mr))
+                .clamp(1, TOGETHER),
+            pack_b,
+            at_once,
         }
-    }
-
-    /// How many blocks of rows are copied together.
-    fn together(x: &Product) -> usize {
-        if x.a.col_stride == 1 { 1 } else { TOGETHER }
     }
 
     /// Room for what is copied together while blocks of k are at most `kc`.
     pub(super) fn half(&self, x: &Product, kc: usize) -> usize {
-        let rows = Layout::together(x) * x.kernels.mr();
-        (rows * Layout::a_stride(kc) + x.kernels.lanes).next_multiple_of(16)
+        let rows = self.together * x.kernels.mr();
+        (rows * Layout::a_pitch(kc) + x.kernels.lanes).next_multiple_of(16)
     }
 
-    /// From one row to the next in a copy of a: an odd number of cache lines or nearly so, for
-    /// the same reason as [`COLLIDING`].
-    pub(super) fn a_stride(kc: usize) -> usize {
+    /// Numbers for each row in a copy of a: more than there are, since whole vectors are written,
+    /// and what spills over must not land on the next block of rows.
+    pub(super) fn a_pitch(kc: usize) -> usize {
         kc.next_multiple_of(16) + 16
     }
 }
@@ -94,11 +104,7 @@ impl Step<'_> {
         let blocks = Cut::new(self.rows.clone(), self.x.kernels.mr());
         let origin = self.rows.start;
         if self.layout.copy_a {
-            self.copy_a(
-                blocks.iter(0..blocks.len()),
-                0..self.pieces(&self.rows),
-                rooms.a,
-            );
+            self.copy_a(blocks.iter(0..blocks.len()), 0..self.slabs(), rooms.a);
         }
         for q in 0..self.panels() {
             for n in 0..blocks.len() {
@@ -106,7 +112,8 @@ impl Step<'_> {
                 let next = blocks.get((n + 1) % blocks.len());
                 // The first panel brings all rows in; they stay in L2.
                 let rows = if q == 0 { i.len() } else { 0 };
-                let ahead = Ahead::of(&self.lhs(&next, origin, rooms.a), rows);
+                let next = self.lhs(&next, origin, rooms.a);
+                let ahead = Ahead::of(&next, rows, self.ks.len());
                 let b = if n == 0 {
                     self.first_panel(q, rooms.b)
                 } else {
@@ -127,7 +134,8 @@ impl Step<'_> {
 
     /// Rows outside, panels inside. The rooms hold two halves for blocks of rows of a and all
     /// panels of b. While one half is multiplied, the other is filled, some of it before each
-    /// tile, so that the copying takes place in the shade of the multiply-adds.
+    /// tile, which brings in what the next one copies: so that the copying takes place in the
+    /// shade of the multiply-adds.
     ///
     /// # Safety
     /// The rectangle lies inside c and belongs to this thread.
@@ -135,7 +143,7 @@ impl Step<'_> {
         let (x, panels) = (self.x, self.panels());
         let nr = x.kernels.nr();
         let blocks = Cut::new(self.rows.clone(), x.kernels.mr());
-        let together = Layout::together(x);
+        let together = self.layout.together;
         // The n-th group of blocks, and all its rows.
         let group = |n: usize| blocks.iter(n * together..(n + 1) * together);
         let rows = |n: usize| {
@@ -144,7 +152,14 @@ impl Step<'_> {
             first.map_or(end, |i| i.start)..last.map_or(end, |i| i.end)
         };
         if self.layout.copy_a {
-            self.copy_a(group(0), 0..self.pieces(&rows(0)), rooms.a);
+            self.copy_a(group(0), 0..self.slabs(), rooms.a);
+        }
+        match x.b {
+            Rhs::Plain(b) if self.layout.at_once => {
+                let ks = (self.ks.start, self.ks.len());
+                pack::panels(x.kernels, b, ks, self.cols.clone(), rooms.b);
+            }
+            _ => {}
         }
         for n in 0..blocks.len() {
             let i = blocks.get(n);
@@ -156,11 +171,6 @@ impl Step<'_> {
                 (then, now)
             };
             let tiles = group(current).count() * panels;
-            let copies = if self.layout.copy_a {
-                self.pieces(&rows(later))
-            } else {
-                0
-            };
             let a = self.lhs(&i, rows(current).start, now);
             for q in 0..panels {
                 let at = if self.layout.pack_b {
@@ -168,28 +178,25 @@ impl Step<'_> {
                 } else {
                     0
                 };
-                let (b, b_next) = if n == 0 {
+                let (b, b_next) = if n == 0 && !self.layout.at_once {
                     (self.first_panel(q, &mut rooms.b[at..]), self.b_at(q + 1))
                 } else {
                     let b = self.later_panel(q, &rooms.b[at..]);
                     let next = b.start.wrapping_add(self.ks.len() * nr);
                     (b, Panel { start: next, ..b })
                 };
-                if copies > 0 {
+                let ahead = if self.layout.copy_a {
                     let tile = n % together * panels + q;
-                    let some = copies * tile / tiles..copies * (tile + 1) / tiles;
-                    self.copy_a(group(later), some, then);
-                }
-                // A share of the rows that are read, or copied, with the next block.
-                let next = if self.layout.copy_a {
-                    i.end + i.len()
+                    let some = |tile: usize| self.slabs() * tile / tiles;
+                    self.copy_a(group(later), some(tile)..some(tile + 1), then);
+                    self.ahead_of_copy(rows(later), some(tile + 1)..some(tile + 2))
                 } else {
-                    i.end
+                    // A share of the rows that are read with the next block.
+                    let first = i.len() * q / panels;
+                    let count = i.len() * (q + 1) / panels - first;
+                    let ahead = self.a_at(i.end + first, self.ks.start);
+                    Ahead::of(&ahead, count, self.ks.len())
                 };
-                let first = i.len() * q / panels;
-                let count = i.len() * (q + 1) / panels - first;
-                let ahead = self.a_at(next + first, self.ks.start);
-                let ahead = Ahead::of(&ahead, count);
                 // SAFETY: the caller's promise about c; the operands are where they lie or were
                 // copied for these rows and this panel.
                 unsafe { self.tile(&i, q, a, b, ahead, b_next) }
@@ -219,44 +226,51 @@ impl Step<'_> {
         }
     }
 
-    /// In how many pieces rows of a are copied: contiguous rows one by one, else slabs of k.
-    fn pieces(&self, rows: &Range<usize>) -> usize {
-        if self.x.a.col_stride == 1 {
-            rows.len()
-        } else {
-            self.ks.len().div_ceil(SLAB)
-        }
+    /// In how many pieces a is copied.
+    fn slabs(&self) -> usize {
+        self.ks.len().div_ceil(SLAB)
     }
 
-    /// Copies some pieces of neighbouring blocks of rows of a: contiguous rows to rows, everything
-    /// else to columns. Those go slab by slab through all blocks, so that what is contiguous in
-    /// memory is read together.
+    /// Slab `piece` of k.
+    fn slab(&self, piece: usize) -> Range<usize> {
+        piece * SLAB..self.ks.len().min((piece + 1) * SLAB)
+    }
+
+    /// Copies some slabs of neighbouring blocks of rows of a to columns: slab by slab through all
+    /// blocks, so that what is contiguous in memory is read together.
     fn copy_a(
         &self,
         blocks: impl Iterator<Item = Range<usize>> + Clone,
         some: Range<usize>,
         room: &mut [f32],
     ) {
-        let (x, ks, stride) = (self.x, &self.ks, Layout::a_stride(self.ks.len()));
+        let (x, k) = (self.x, self.ks.len());
         let Some(origin) = blocks.clone().next().map(|i| i.start) else {
             return;
         };
-        if some.is_empty() {
-            return;
-        }
-        if x.a.col_stride == 1 {
-            let to = &mut room[some.start * stride..];
-            let rows = (origin + some.start, some.len());
-            return pack::panel(x.kernels, x.a, rows, (ks.start, ks.len()), to, stride);
-        }
         for piece in some {
-            let p = piece * SLAB;
-            let slab = (ks.start + p, SLAB.min(ks.len() - p));
+            let slab = self.slab(piece);
+            let from = (self.ks.start + slab.start, slab.len());
             blocks.clone().for_each(|i| {
-                let at = (i.start - origin) * stride + p * i.len();
+                let at = (i.start - origin) * Layout::a_pitch(k) + slab.start * i.len();
                 let rows = (i.start, i.len());
-                pack::panel(x.kernels, x.a.t(), slab, rows, &mut room[at..], i.len());
+                pack::panel(x.kernels, x.a.t(), from, rows, &mut room[at..], i.len());
             });
+        }
+    }
+
+    /// What [`Step::copy_a`] reads of `rows` for some slabs, if it is contiguous.
+    fn ahead_of_copy(&self, rows: Range<usize>, some: Range<usize>) -> Ahead {
+        let a = self.x.a;
+        if a.row_stride != 1 || rows.is_empty() || some.is_empty() {
+            return Ahead::of(&self.a_at(self.rows.start, self.ks.start), 0, 0);
+        }
+        let k = self.slab(some.start).start..self.slab(some.end - 1).end;
+        Ahead {
+            start: self.a_at(rows.start, self.ks.start + k.start).start,
+            len: rows.len(),
+            jump: a.col_stride,
+            parts: k.len(),
         }
     }
 
@@ -265,16 +279,11 @@ impl Step<'_> {
         if !self.layout.copy_a {
             return self.a_at(i.start, self.ks.start);
         }
-        let stride = Layout::a_stride(self.ks.len());
-        let (row_stride, col_stride) = if self.x.a.col_stride == 1 {
-            (stride, 1)
-        } else {
-            (1, i.len())
-        };
+        let at = (i.start - origin) * Layout::a_pitch(self.ks.len());
         Lhs {
-            start: room.as_ptr().wrapping_add((i.start - origin) * stride),
-            row_stride,
-            col_stride,
+            start: room.as_ptr().wrapping_add(at),
+            row_stride: 1,
+            col_stride: i.len(),
         }
     }
 
@@ -361,7 +370,7 @@ impl Step<'_> {
             last: cols.len() - (cols.len() - 1) / kernels.lanes * kernels.lanes,
             accumulate: self.accumulate,
             ahead: ahead.start,
-            ahead_step: ahead.step,
+            ahead_len: ahead.len,
             ahead_jump: ahead.jump,
             ahead_parts: ahead.parts,
             b_next: b_next.start,

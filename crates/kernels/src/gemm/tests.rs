@@ -181,13 +181,15 @@ proptest! {
 /// ragged ends of all three, few rows, a small c with a long k.
 const LARGE: &[(usize, usize, usize)] = &[
     (1, 800, 1),
-    (1, 1000, 70),
+    (1, 1400, 70),
     (3, 391, 47),
     (16, 5000, 32),
-    (29, 770, 33),
+    (29, 1070, 33),
     (60, 385, 150),
     (130, 100, 801),
-    (131, 800, 417),
+    (131, 1100, 417),
+    // Rows of b with gaps are 4096 bytes apart.
+    (130, 520, 1021),
     (500, 17, 64),
 ];
 

@@ -20,12 +20,13 @@
 //! 5. Or it is copied to a packed panel on the way, while its rows are in registers anyway: the
 //!    first block of rows packs for those that follow, and no pass over b is spent on packing.
 //! 6. k is one loop, entered anew for each thing that is brought in meanwhile: a nested loop of 16
-//!    steps ends in a mispredicted branch, and that costs 7% of them.
+//!    steps ends in a mispredicted branch, and that costs 7% of them. The widest tiles take two
+//!    steps a round: additions of pointers compete with the multiply-adds for their ports.
 //! 7. Each element of c is one chain of multiply-adds in the order of k whatever the tile is,
 //!    so how a product is cut into tiles and threads never changes a bit of the result.
 
 use super::Activation;
-use crate::simd::Vector;
+use crate::simd::{Vector, prefetch, prefetch_l2, unroll};
 
 /// What a tile is made of; all pointers are to the tile's first element.
 #[derive(Clone, Copy)]
@@ -46,10 +47,10 @@ pub(super) struct Tile {
     pub last: usize,
     /// Whether c is added to.
     pub accumulate: bool,
-    /// What will be read later, beside c and b: `ahead_parts` rows, `ahead_jump` apart, of which
-    /// a step brings in the cache line at `ahead_step` from that of the step before it.
+    /// What will be read later, beside c and b: `ahead_parts` pieces of `ahead_len` elements,
+    /// `ahead_jump` apart; with a length of 0, elements `ahead_jump` apart, one a step.
     pub ahead: *const f32,
-    pub ahead_step: usize,
+    pub ahead_len: usize,
     pub ahead_jump: usize,
     pub ahead_parts: usize,
     /// The panel of b that is read next, and the distance of its rows.
@@ -72,24 +73,6 @@ pub(super) type TileFn = unsafe fn(&Tile);
 /// How many rows of b ahead of use are brought in.
 const B_AHEAD: usize = 16;
 
-/// Brings the cache line at `x` into a cache, wherever it points.
-macro_rules! prefetch {
-    ($name:ident, $hint:ident) => {
-        #[inline(always)]
-        fn $name(x: *const f32) {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: a prefetch never faults.
-            unsafe {
-                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::$hint }>(x.cast())
-            };
-            #[cfg(not(target_arch = "x86_64"))]
-            let _ = x;
-        }
-    };
-}
-prefetch!(prefetch, _MM_HINT_T0);
-prefetch!(prefetch_l2, _MM_HINT_T1);
-
 /// Its argument, as a value the optimiser knows nothing about.
 macro_rules! opaque {
     ($x:expr) => {{
@@ -98,20 +81,6 @@ macro_rules! opaque {
         std::arch::asm!("/* {0} */", inout(reg) x, options(pure, nomem, nostack, preserves_flags));
         x
     }};
-}
-
-/// The body once for each constant I below N <= 14. Straight-line code, since loops are unrolled
-/// only if the optimiser finds them small enough, and an array that is not stays in memory.
-macro_rules! unroll {
-    ($I:ident < $N:expr => $body:block) => {
-        unroll!(@ $I $N, $body; 0 1 2 3 4 5 6 7 8 9 10 11 12 13)
-    };
-    (@ $I:ident $N:expr, $body:block; $($i:literal)*) => {
-        $({
-            const $I: usize = $i;
-            if $I < $N $body
-        })*
-    };
 }
 
 /// The microkernel. `ROWS`: rows of a are contiguous (its column stride is 1), else its columns
@@ -152,40 +121,10 @@ pub(super) unsafe fn tile<
         let b_stride = t.b_row_stride;
         let (mut b_ahead, mut b_ahead_stride) = (b.wrapping_add(B_AHEAD * b_stride), b_stride);
         let mut b_far = t.b_next;
-        // The first steps bring in the tile of c, the last ones the start of the next panel, and
-        // those between what will be read later. It is one loop, entered anew for each part: to
-        // decide inside it, or to count in small rounds, costs a step of 14 cycles one of them.
-        let last = t.k - t.k.min(B_AHEAD);
-        let of_c = last.min(MR);
-        let each = (last - of_c) / t.ahead_parts;
-        let (mut done, mut part) = (0, 0);
-        while done < t.k {
-            let (mut line, mut line_step, mut end) = (t.c.cast_const(), t.c_row_stride, of_c);
-            if done >= last {
-                (line_step, end) = (0, t.k);
-                (b_ahead, b_ahead_stride) = (t.b_next, t.b_next_stride);
-            } else if done >= of_c {
-                line = t.ahead.wrapping_add(part * t.ahead_jump);
-                line_step = t.ahead_step;
-                part += 1;
-                end = if part < t.ahead_parts {
-                    of_c + part * each
-                } else {
-                    last
-                };
-            }
-            let steps = end - done;
-            done = end;
-            for _ in 0..steps {
-                prefetch(line);
-                prefetch(line.wrapping_add(
-                    if ROWS {
-                        NV * V::LANES
-                    } else {
-                        MR.max(NV * V::LANES)
-                    } - 1,
-                ));
-                line = line.wrapping_add(line_step);
+        // Step P of a round, and on to the next.
+        macro_rules! step {
+            ($P:literal) => {{
+                let b_ahead = b_ahead.wrapping_add($P * b_ahead_stride);
                 for j in 0..NV {
                     prefetch(b_ahead.wrapping_add(j * V::LANES));
                 }
@@ -193,43 +132,97 @@ pub(super) unsafe fn tile<
                     // From further away, and rows that begin inside a cache line end in one more.
                     prefetch(b_ahead.wrapping_add(NV * V::LANES - 1));
                     for j in 0..=NV {
-                        prefetch_l2(b_far.wrapping_add(j * V::LANES));
+                        prefetch_l2(b_far.wrapping_add($P * t.b_next_stride + j * V::LANES));
                     }
-                    b_far = b_far.wrapping_add(t.b_next_stride);
                 }
-                b_ahead = b_ahead.wrapping_add(b_ahead_stride);
                 let mut x = [V::splat(0.0); NV];
                 for j in 0..NV {
-                    let b = b.add(j * V::LANES);
+                    let b = b.add($P * b_stride + j * V::LANES);
                     x[j] = if MASKED && j + 1 == NV {
                         V::load_ptr_partial(b, t.last)
                     } else {
                         V::load_ptr(b)
                     };
                     if PACK {
-                        x[j].store_ptr(packed.add(j * V::LANES));
+                        x[j].store_ptr(packed.add(($P * NV + j) * V::LANES));
                     }
                 }
-                if PACK {
-                    packed = packed.wrapping_add(NV * V::LANES);
-                }
-                unroll!(I < MR => {
+                unroll!(row I < MR: {
                     let at = if ROWS {
-                        a[I / 5].byte_add(if I % 5 == 3 { stride3 } else { I % 5 * stride })
+                        let row = if I % 5 == 3 { stride3 } else { I % 5 * stride };
+                        a[I / 5 % 3].byte_add(row).add($P)
                     } else {
-                        a[0].add(I)
+                        a[0].add($P * col + I)
                     };
                     let y = V::splat(*at);
                     for j in 0..NV {
                         acc[I][j] = y.mul_add(x[j], acc[I][j]);
                     }
                 });
+            }};
+        }
+        macro_rules! advance {
+            ($steps:expr) => {
+                b_ahead = b_ahead.wrapping_add($steps * b_ahead_stride);
+                if PACK {
+                    packed = packed.wrapping_add($steps * NV * V::LANES);
+                    b_far = b_far.wrapping_add($steps * t.b_next_stride);
+                }
                 for g in 0..3 {
                     if g == 0 || ROWS && 5 * g < MR {
-                        a[g] = opaque!(a[g].wrapping_add(col));
+                        a[g] = opaque!(a[g].wrapping_add($steps * col));
                     }
                 }
-                b = b.wrapping_add(b_stride);
+                b = b.wrapping_add($steps * b_stride);
+            };
+        }
+        // Instances that few tiles of a product run are not worth the code of two steps.
+        let round = const { if NV > 1 && !PACK && !MASKED { 2 } else { 1 } };
+        for _ in 0..t.k % round {
+            step!(0);
+            advance!(1);
+        }
+        // The first rounds bring in the tile of c, the last ones the start of the next panel, and
+        // those between what will be read later. It is one loop, entered anew for each part: to
+        // decide inside it, or to count in small rounds, costs a step of 14 cycles one of them.
+        let rounds = t.k / round;
+        let last = rounds - rounds.min(B_AHEAD / round);
+        let of_c = last.min(MR);
+        let each = (last - of_c).checked_div(t.ahead_parts).unwrap_or(0);
+        let stride_ahead = match (t.ahead_len, round * each) {
+            (0, _) => t.ahead_jump,
+            (_, 0) => 0,
+            (len, steps) => len.div_ceil(steps),
+        };
+        let (mut done, mut part) = (0, 0);
+        while done < rounds {
+            // Two lines a round of two steps.
+            let (mut line, mut line_step, mut end) = (t.c.cast_const(), t.c_row_stride, of_c);
+            let mut other = (NV - 1) * V::LANES;
+            if done >= last {
+                (line_step, end) = (0, rounds);
+                (b_ahead, b_ahead_stride) = (t.b_next, t.b_next_stride);
+            } else if done >= of_c {
+                line = t.ahead.wrapping_add(part * t.ahead_jump);
+                (line_step, other) = (round * stride_ahead, stride_ahead);
+                part += 1;
+                end = if part < t.ahead_parts {
+                    of_c + part * each
+                } else {
+                    last
+                };
+            }
+            let count = end - done;
+            done = end;
+            for _ in 0..count {
+                prefetch(line);
+                step!(0);
+                if const { NV > 1 && !PACK && !MASKED } {
+                    prefetch(line.wrapping_add(other));
+                    step!(1);
+                }
+                line = line.wrapping_add(line_step);
+                advance!(round);
             }
         }
         if t.accumulate {

@@ -26,6 +26,6 @@ pub(crate) use dispatch::dispatch_f32;
 pub use dispatch::{Kernel, dispatch};
 pub(crate) use double::Double;
 pub use isa::{Isa, IsaError, IsaKind};
-pub(crate) use prefetch::prefetch;
+pub(crate) use prefetch::{prefetch, prefetch_l2};
 pub(crate) use unroll::unroll;
 pub use vector::{Vector, VectorF32};
