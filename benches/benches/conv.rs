@@ -60,7 +60,7 @@ fn convolutions(criterion: &mut Criterion) {
             let (mut y, mut gx, mut gw) = (gy.clone(), x.clone(), w.clone());
             group.throughput(Throughput::Elements(g.flops()));
             common::time(&mut group, &pool, ("forward", name), || {
-                forward(g, &x, &w, &mut y, Epilogue::NONE)
+                forward(g, &x, &w, None, &mut y, Epilogue::NONE)
             });
             common::time(&mut group, &pool, ("input gradient", name), || {
                 input_gradient(g, &gy, &w, &mut gx)

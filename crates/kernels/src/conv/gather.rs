@@ -289,7 +289,7 @@ pub(super) fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: &[T], gx: &mut
     let packed = Packed::new(&plan, limits, None, |tap, panel, to| {
         let width = panel.vectors * limits.lanes;
         let first = (tap * ci + panel.first) * co;
-        if panel.count == width && width % 16 == 0 {
+        if panel.count == width && width.is_multiple_of(16) {
             return transpose(isa, &w[first..], co, (width, co), to, width);
         }
         for i in 0..width {
