@@ -3,252 +3,18 @@
 //! Formulas and defaults are PyTorch's. An update is one pass over memory, in place: parameter,
 //! gradient and moments are read once.
 
+mod muon;
 mod pass;
+mod rule;
+
+pub use rule::Optimiser;
 
 use crate::params::{ParamId, Params};
 use crate::save::{self, Lookup, ParamsError};
 use grad::Tensor;
-use grad::kernels::optim;
+use muon::{Matrix, Muon};
 use pass::Piece;
-use serde::{Deserialize, Serialize};
-
-/// An update rule with its settings. g is the gradient, p the parameter, t = 1, 2, .. the step.
-///
-/// As TOML or JSON it is a table whose `kind` is `sgd`, `rms-prop`, `adagrad`, `adam` or `adam-w`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Optimiser {
-    /// b <- momentum b + g; p <- p - lr b, with Nesterov's p <- p - lr (g + momentum b).
-    /// Sutskever et al. 2013.
-    Sgd {
-        /// Learning rate.
-        lr: f64,
-        /// Share of the last step in the next; with 0 nothing is remembered.
-        momentum: f64,
-        /// Whether the gradient counts as if taken after the momentum's step.
-        nesterov: bool,
-    },
-    /// v <- alpha v + (1 - alpha) g^2; p <- p - lr g / (sqrt(v) + eps). Tieleman & Hinton 2012.
-    RmsProp {
-        /// Learning rate.
-        lr: f64,
-        /// Decay of the mean square.
-        alpha: f64,
-        /// Keeps the quotient finite.
-        eps: f64,
-    },
-    /// s <- s + g^2; p <- p - lr g / (sqrt(s) + eps). Duchi et al. 2011.
-    Adagrad {
-        /// Learning rate.
-        lr: f64,
-        /// Keeps the quotient finite.
-        eps: f64,
-    },
-    /// m <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2;
-    /// p <- p - lr m' / (sqrt(v') + eps), m' = m / (1 - beta1^t), v' = v / (1 - beta2^t).
-    /// Kingma & Ba 2015, arXiv:1412.6980, algorithm 1.
-    Adam {
-        /// Learning rate.
-        lr: f64,
-        /// Decay of the mean.
-        beta1: f64,
-        /// Decay of the mean square.
-        beta2: f64,
-        /// Keeps the quotient finite.
-        eps: f64,
-    },
-    /// p <- (1 - lr weight_decay) p, then as Adam. Loshchilov & Hutter 2019, arXiv:1711.05101.
-    AdamW {
-        /// Learning rate.
-        lr: f64,
-        /// Decay of the mean.
-        beta1: f64,
-        /// Decay of the mean square.
-        beta2: f64,
-        /// Keeps the quotient finite.
-        eps: f64,
-        /// Share of a parameter that a step with lr = 1 would take away.
-        weight_decay: f64,
-    },
-}
-
-/// What the steps of all parameters have in common.
-#[derive(Clone, Copy)]
-struct Step {
-    /// Counted from 1.
-    t: u64,
-    lr_factor: f64,
-    gradient_scale: f64,
-}
-
-impl Optimiser {
-    /// Gradient descent without momentum.
-    pub fn sgd(lr: f64) -> Optimiser {
-        Optimiser::Sgd {
-            lr,
-            momentum: 0.0,
-            nesterov: false,
-        }
-    }
-
-    /// Gradient descent with momentum, 0.9 as a rule.
-    pub fn momentum(lr: f64, momentum: f64) -> Optimiser {
-        Optimiser::Sgd {
-            lr,
-            momentum,
-            nesterov: false,
-        }
-    }
-
-    /// RMSProp with alpha = 0.99, eps = 1e-8.
-    pub fn rms_prop(lr: f64) -> Optimiser {
-        Optimiser::RmsProp {
-            lr,
-            alpha: 0.99,
-            eps: 1e-8,
-        }
-    }
-
-    /// Adagrad with eps = 1e-10.
-    pub fn adagrad(lr: f64) -> Optimiser {
-        Optimiser::Adagrad { lr, eps: 1e-10 }
-    }
-
-    /// Adam with betas 0.9 and 0.999 and eps = 1e-8.
-    pub fn adam(lr: f64) -> Optimiser {
-        Optimiser::adam_with(lr, 0.9, 0.999)
-    }
-
-    /// Adam with these betas and eps = 1e-8.
-    pub fn adam_with(lr: f64, beta1: f64, beta2: f64) -> Optimiser {
-        Optimiser::Adam {
-            lr,
-            beta1,
-            beta2,
-            eps: 1e-8,
-        }
-    }
-
-    /// AdamW with Adam's defaults and a weight decay of 0.01.
-    pub fn adam_w(lr: f64) -> Optimiser {
-        Optimiser::AdamW {
-            lr,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.01,
-        }
-    }
-
-    /// The learning rate.
-    pub fn lr(&self) -> f64 {
-        match *self {
-            Optimiser::Sgd { lr, .. }
-            | Optimiser::RmsProp { lr, .. }
-            | Optimiser::Adagrad { lr, .. }
-            | Optimiser::Adam { lr, .. }
-            | Optimiser::AdamW { lr, .. } => lr,
-        }
-    }
-
-    /// The same rule with another learning rate.
-    pub fn with_lr(mut self, new: f64) -> Optimiser {
-        match &mut self {
-            Optimiser::Sgd { lr, .. }
-            | Optimiser::RmsProp { lr, .. }
-            | Optimiser::Adagrad { lr, .. }
-            | Optimiser::Adam { lr, .. }
-            | Optimiser::AdamW { lr, .. } => *lr = new,
-        }
-        self
-    }
-
-    /// Its name in a line of text.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Optimiser::Sgd { .. } => "SGD",
-            Optimiser::RmsProp { .. } => "RMSProp",
-            Optimiser::Adagrad { .. } => "Adagrad",
-            Optimiser::Adam { .. } => "Adam",
-            Optimiser::AdamW { .. } => "AdamW",
-        }
-    }
-
-    /// What is remembered of each parameter.
-    fn moments(&self) -> &'static [&'static str] {
-        match *self {
-            Optimiser::Sgd { momentum: 0.0, .. } => &[],
-            Optimiser::Sgd { .. } => &["momentum"],
-            Optimiser::RmsProp { .. } => &["v"],
-            Optimiser::Adagrad { .. } => &["sum"],
-            Optimiser::Adam { .. } | Optimiser::AdamW { .. } => &["m", "v"],
-        }
-    }
-
-    /// One step of numbers `p` with gradients `g`; the moments are as many as [`moments`] says.
-    ///
-    /// [`moments`]: Self::moments
-    fn update(&self, step: Step, p: &mut [f32], g: &[f32], [m, v]: [&mut [f32]; 2]) {
-        let Step {
-            t,
-            lr_factor,
-            gradient_scale,
-        } = step;
-        let learning_rate = self.lr() * lr_factor;
-        let l2 = 0.0;
-        match *self {
-            Optimiser::Sgd {
-                momentum, nesterov, ..
-            } => {
-                let sgd = optim::Sgd {
-                    learning_rate,
-                    momentum,
-                    nesterov,
-                    gradient_scale,
-                    l2,
-                };
-                if momentum == 0.0 {
-                    sgd.update_plain(p, g);
-                } else {
-                    sgd.update(p, g, m);
-                }
-            }
-            Optimiser::RmsProp { alpha, eps, .. } => optim::RmsProp {
-                learning_rate,
-                rho: alpha,
-                epsilon: eps,
-                gradient_scale,
-                l2,
-            }
-            .update(p, g, m),
-            Optimiser::Adagrad { eps, .. } => optim::Adagrad {
-                learning_rate,
-                epsilon: eps,
-                gradient_scale,
-                l2,
-            }
-            .update(p, g, m),
-            Optimiser::Adam {
-                beta1, beta2, eps, ..
-            }
-            | Optimiser::AdamW {
-                beta1, beta2, eps, ..
-            } => optim::Adam {
-                learning_rate,
-                beta1,
-                beta2,
-                epsilon: eps,
-                gradient_scale,
-                l2,
-                decay: match *self {
-                    Optimiser::AdamW { weight_decay, .. } => weight_decay,
-                    _ => 0.0,
-                },
-            }
-            .update(t, p, g, m, v),
-        }
-    }
-}
+use rule::Step;
 
 /// An optimiser at work on some parameters: its moments and how many steps it has made.
 ///
@@ -280,6 +46,8 @@ struct Slot {
     name: String,
     /// As many as [`Optimiser::moments`].
     moments: Vec<Tensor<f32>>,
+    /// Room for [`muon`] to work in.
+    scratch: Vec<f32>,
 }
 
 impl OptimiserState {
@@ -288,11 +56,16 @@ impl OptimiserState {
         let slot = |id| {
             let param = &params[id];
             let zeros = |_: &&str| Tensor::zeros(*param.value.shape());
-            let moments = optimiser.moments().iter().map(zeros).collect();
+            let moments = optimiser
+                .moments(param.value.shape())
+                .iter()
+                .map(zeros)
+                .collect();
             Slot {
                 id,
                 name: param.name.clone(),
                 moments,
+                scratch: Vec::new(),
             }
         };
         OptimiserState {
@@ -361,7 +134,9 @@ impl OptimiserState {
             .iter_mut()
             .map(|param| Some(&mut param.value))
             .collect();
-        let pieces = self.slots.iter_mut().enumerate().map(|(i, slot)| {
+        let muon = Muon::of(&self.optimiser, step);
+        let (mut pieces, mut matrices) = (Vec::new(), Vec::new());
+        for (i, slot) in self.slots.iter_mut().enumerate() {
             let value = values[slot.id.index()]
                 .take()
                 .expect("a parameter has one slot");
@@ -374,14 +149,25 @@ impl OptimiserState {
                 );
             }
             let mut moments = slot.moments.iter_mut();
-            Piece {
+            let sides = muon.and_then(|_| muon::sides(value.shape()));
+            let piece = Piece {
                 p: value.make_mut(),
                 g: [a[i].data(), b.get(i).map_or(&[], Tensor::data)],
                 moments: [(); 2].map(|()| moments.next().map_or(&mut [][..], Tensor::make_mut)),
+            };
+            match sides {
+                None => pieces.push(piece),
+                Some(sides) => matrices.push(Matrix {
+                    sides,
+                    piece,
+                    scratch: &mut slot.scratch,
+                }),
             }
-        });
-        let mut pieces: Vec<_> = pieces.collect();
+        }
         pass::run(&self.optimiser, step, &mut pieces);
+        if let Some(muon) = muon {
+            muon.run(&mut matrices);
+        }
     }
 
     /// The rule.
@@ -401,9 +187,9 @@ impl OptimiserState {
 
     /// All moments, each named after its parameter and itself: `encoder.0.weight.m`.
     pub fn tensors(&self) -> impl Iterator<Item = (String, &Tensor<f32>)> {
-        let kinds = self.optimiser.moments();
-        self.slots.iter().flat_map(move |slot| {
-            let named = slot.moments.iter().zip(kinds);
+        self.slots.iter().flat_map(|slot| {
+            let kinds = (slot.moments.first()).map(|it| self.optimiser.moments(it.shape()));
+            let named = slot.moments.iter().zip(kinds.into_iter().flatten());
             named.map(|(moment, kind)| (format!("{}.{kind}", slot.name), moment))
         })
     }

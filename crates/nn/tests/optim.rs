@@ -56,6 +56,8 @@ impl Reference {
                 weight_decay,
                 ..
             } => p * (1.0 - lr * weight_decay) - lr * adam(self, beta1, beta2, eps),
+            // Of vectors; matrices have a test of their own.
+            Optimiser::Muon { .. } => p - lr * adam(self, 0.9, 0.999, 1e-8),
         }
     }
 }
@@ -86,6 +88,7 @@ fn all() -> Vec<Optimiser> {
             eps: 1e-3,
             weight_decay: 0.5,
         },
+        Optimiser::muon(0.01),
     ]
 }
 

@@ -85,6 +85,7 @@ pub(crate) fn default_optimiser(kind: &str, lr: f64) -> Option<Optimiser> {
         Optimiser::adagrad(lr),
         Optimiser::adam(lr),
         Optimiser::adam_w(lr),
+        Optimiser::muon(lr),
     ];
     let kind_of = |optimiser: &Optimiser| {
         let table = Table::try_from(optimiser).ok()?;
@@ -177,7 +178,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_optimiser_has_defaults() {
-        for kind in ["sgd", "rms-prop", "adagrad", "adam", "adam-w"] {
+        for kind in ["sgd", "rms-prop", "adagrad", "adam", "adam-w", "muon"] {
             let optimiser = default_optimiser(kind, 0.5).unwrap_or_else(|| panic!("{kind}"));
             assert_eq!(optimiser.lr(), 0.5);
             check_optimiser(&optimiser).unwrap();
