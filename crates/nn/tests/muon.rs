@@ -4,6 +4,7 @@ use grad::Tensor;
 use nn::optim::{Optimiser, OptimiserState};
 use nn::random::{self, normal_tensor};
 use nn::{ParamId, Params};
+use std::slice;
 
 const LR: f64 = 0.02;
 const MOMENTUM: f64 = 0.9;
@@ -105,7 +106,12 @@ fn matrices_follow_the_formula() {
         let mut mean = p.scaled(0.0);
         for step in 0..6 {
             let (first, second) = (gradient(shape, step), gradient(shape, step + 100));
-            state.step_summed(&mut params, [&[first.clone()], &[second.clone()]], 0.5, 0.1);
+            state.step_summed(
+                &mut params,
+                [slice::from_ref(&first), slice::from_ref(&second)],
+                0.5,
+                0.1,
+            );
             let g = Matrix::of(&first)
                 .plus(1.0, &Matrix::of(&second))
                 .scaled(0.1);
