@@ -190,6 +190,12 @@ fn other_weights_architectures_and_instruction_sets_are_refused() {
         ),
         "{error}"
     );
+    // Behind that name: a hash of the weights, then one of the probabilities.
+    let mut other = bytes.clone();
+    other[6 + usize::from(bytes[5]) + 8] ^= 1;
+    let error = codec().read(&Archive::parse(&other).unwrap()).unwrap_err();
+    let expected = "it was compressed with a version of genzoo with the fingerprint ";
+    assert!(error.to_string().starts_with(expected), "{error}");
 }
 
 #[test]

@@ -14,7 +14,8 @@ pub enum Error {
         /// What is.
         found: String,
     },
-    /// It was written with other weights, another instruction set or for other images.
+    /// It was written with other weights, another instruction set, kernels that add in another
+    /// order, or for other images.
     #[error("it was compressed with {what} {expected}, this is {found}")]
     Other {
         /// What differs.

@@ -6,7 +6,7 @@ use super::rans::Shares;
 use nn::model::ImageSpec;
 
 pub(super) const MAGIC: &[u8; 4] = b"GZLL";
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 /// The fewest bytes of a text.
 const SHORTEST: usize = 8;
 
@@ -17,6 +17,7 @@ pub struct Archive<'a> {
     pub(super) head: &'a [u8],
     pub(super) isa: &'a str,
     pub(super) model: u64,
+    pub(super) probabilities: u64,
     pub(super) spec: ImageSpec,
     pub(super) classes: Option<usize>,
     pub(super) count: usize,
@@ -50,6 +51,7 @@ impl<'a> Archive<'a> {
         let isa = std::str::from_utf8(input.lengthy("the name of an instruction set")?)
             .map_err(|_| malformed(at, "the name of an instruction set", "no text"))?;
         let model = input.word("the hash of a model")?;
+        let probabilities = input.word("the hash of probabilities")?;
         let at = input.at;
         let mut numbers = [0; 6];
         for number in &mut numbers {
@@ -82,6 +84,7 @@ impl<'a> Archive<'a> {
             head,
             isa,
             model,
+            probabilities,
             spec: ImageSpec {
                 height,
                 width,

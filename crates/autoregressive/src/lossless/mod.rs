@@ -1,13 +1,16 @@
 //! Images as a file of about as many bits as the model's -log2 p(x): the likelihood, proved.
 //!
 //! ```text
-//! magic, version | instruction set | model | H W C, levels, classes, count | note | checksum
+//! magic, version | instruction set | model | probabilities | H W C, levels, classes, count | note |
+//! checksum
 //! for each lane of 256 images: length, then its classes and levels as one text of the coder
 //! ```
 //!
 //! A reader must compute the very probabilities that the writer did, to the last bit. So a file
 //! names the weights (by a hash) and the instruction set, and is refused where they are others; the
-//! number of threads does not matter. Numbers are little-endian or, where small, of 7 bits a byte.
+//! number of threads does not matter. It also holds a hash of all probabilities along one made-up
+//! image: another version of the kernels may add in another order, and shows here before a single
+//! level is read wrongly. Numbers are little-endian or, where small, of 7 bits a byte.
 
 mod error;
 mod file;
@@ -78,6 +81,24 @@ impl<'a> Codec<'a> {
         self.model.coder().expect("`new` has looked")
     }
 
+    /// A hash of the probabilities along one made-up image, to the last bit.
+    fn fingerprint(&self) -> u64 {
+        let classes = self.classes.map(|_| [0]);
+        let classes = classes.as_ref().map(|classes| &classes[..]);
+        let mut hash = word("fingerprint");
+        grad::kernels::parallel::serial(|| {
+            let p = self.params.constants();
+            self.coder()
+                .code(&p, 1, classes, &mut |_, dimension, probabilities| {
+                    let bits = probabilities.iter().map(|p| p.to_bits());
+                    hash = bits.fold(hash, step);
+                    // Any image does, if it is the same one every time.
+                    (mix(&[dimension as u64]) % self.spec.levels as u64) as u32
+                });
+        });
+        hash
+    }
+
     /// Writes images and a note of the caller's.
     ///
     /// # Errors
@@ -94,6 +115,7 @@ impl<'a> Codec<'a> {
         let isa = Isa::current().to_string();
         put_bytes(&mut out, isa.as_bytes());
         out.extend(self.hash.to_le_bytes());
+        out.extend(self.fingerprint().to_le_bytes());
         let ImageSpec {
             height,
             width,
@@ -187,7 +209,8 @@ impl<'a> Codec<'a> {
     /// Reads the images of an archive.
     ///
     /// # Errors
-    /// If it was written with other weights or another instruction set, or is damaged.
+    /// If it was written with other weights, another instruction set or kernels that add in another
+    /// order, or is damaged.
     pub fn read(&self, archive: &Archive) -> Result<Levels, Error> {
         let other = |what, expected: String, found: String| {
             Err(Error::Other {
@@ -215,6 +238,12 @@ impl<'a> Codec<'a> {
         if archive.model != self.hash {
             let [of_file, here] = [archive.model, self.hash].map(|hash| format!("{hash:016x}"));
             return other("the weights", of_file, here);
+        }
+        let fingerprint = self.fingerprint();
+        if archive.probabilities != fingerprint {
+            let [of_file, here] =
+                [archive.probabilities, fingerprint].map(|hash| format!("{hash:016x}"));
+            return other("a version of genzoo with the fingerprint", of_file, here);
         }
         let lanes: Option<Vec<Levels>> = (archive.texts.par_iter().enumerate())
             .map(|(lane, text)| {
