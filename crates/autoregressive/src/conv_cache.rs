@@ -50,7 +50,7 @@ impl Product {
             bias: Some(self.bias.data()),
             activation,
         };
-        conv::forward(&g, x, self.weight.data(), None, y, epilogue);
+        conv::forward(&g, x, self.weight.weights(), None, y, epilogue);
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::Shape;
 use kernels::Element;
 use kernels::buffer::Buffer;
+use kernels::conv::{Arranged, Weights};
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,7 +11,32 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Tensor<T: Element> {
     shape: Shape,
-    data: Arc<Buffer<T>>,
+    data: Arc<Memory<T>>,
+}
+
+/// Numbers, and what kernels have made of them for the next call.
+struct Memory<T: Element> {
+    numbers: Buffer<T>,
+    arranged: Arranged<T>,
+}
+
+impl<T: Element> Memory<T> {
+    fn new(numbers: Buffer<T>) -> Memory<T> {
+        let arranged = Arranged::new();
+        Memory { numbers, arranged }
+    }
+
+    /// For writing.
+    fn numbers_mut(&mut self) -> &mut [T] {
+        self.arranged.clear();
+        &mut self.numbers
+    }
+}
+
+impl<T: Element> Clone for Memory<T> {
+    fn clone(&self) -> Memory<T> {
+        Memory::new(self.numbers.clone())
+    }
 }
 
 impl<T: Element> Tensor<T> {
@@ -29,7 +55,7 @@ impl<T: Element> Tensor<T> {
         );
         Tensor {
             shape,
-            data: Arc::new(buffer),
+            data: Arc::new(Memory::new(buffer)),
         }
     }
 
@@ -86,17 +112,23 @@ impl<T: Element> Tensor<T> {
 
     /// How many numbers there are.
     pub fn len(&self) -> usize {
-        self.data.len()
+        self.data.numbers.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.data.is_empty()
+        self.data.numbers.is_empty()
     }
 
     /// The numbers in row-major order.
     pub fn data(&self) -> &[T] {
-        &self.data
+        &self.data.numbers
+    }
+
+    /// The numbers as the weights of a convolution. What kernels make of them is kept with them
+    /// until they change, for all who share this memory.
+    pub fn weights(&self) -> Weights<'_, T> {
+        Weights::kept(self.data(), &self.data.arranged)
     }
 
     /// The number of a tensor that holds just one.
@@ -110,18 +142,17 @@ impl<T: Element> Tensor<T> {
             "item: expected one number, found shape {}",
             self.shape
         );
-        self.data[0]
+        self.data()[0]
     }
 
     /// The numbers, for writing: in place where nobody else holds this memory, else in a copy.
     pub fn make_mut(&mut self) -> &mut [T] {
-        let buffer: &mut Buffer<T> = Arc::make_mut(&mut self.data);
-        buffer
+        Arc::make_mut(&mut self.data).numbers_mut()
     }
 
     /// The numbers, for writing, if nobody else holds this memory.
     pub fn get_mut(&mut self) -> Option<&mut [T]> {
-        Arc::get_mut(&mut self.data).map(|buffer| &mut buffer[..])
+        Arc::get_mut(&mut self.data).map(Memory::numbers_mut)
     }
 
     /// The same numbers in another shape; the memory is shared.
@@ -144,12 +175,12 @@ impl<T: Element> Tensor<T> {
 
     /// `f` of every number.
     pub fn map(&self, f: impl Fn(T) -> T) -> Tensor<T> {
-        Tensor::from_fn(self.shape, |i| f(self.data[i]))
+        Tensor::from_fn(self.shape, |i| f(self.data()[i]))
     }
 
     /// The same values in another precision.
     pub fn cast<U: Element>(&self) -> Tensor<U> {
-        Tensor::from_fn(self.shape, |i| U::from_f64(self.data[i].to_f64()))
+        Tensor::from_fn(self.shape, |i| U::from_f64(self.data()[i].to_f64()))
     }
 
     /// Whether two handles share one memory.
@@ -168,7 +199,7 @@ impl<T: Element> fmt::Debug for Tensor<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 8;
         write!(f, "Tensor<{}>{} ", T::NAME, self.shape)?;
-        let shown = &self.data[..self.len().min(SHOWN)];
+        let shown = &self.data()[..self.len().min(SHOWN)];
         f.debug_list().entries(shown).finish()?;
         if self.len() > SHOWN {
             write!(f, "..")?;
@@ -180,6 +211,8 @@ impl<T: Element> fmt::Debug for Tensor<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kernels::conv::{self, Conv2d};
+    use kernels::gemm::Epilogue;
 
     #[test]
     fn writing_to_shared_memory_copies_it() {
@@ -189,6 +222,25 @@ mod tests {
         b.make_mut()[0] = 5.0;
         assert_eq!((a.data(), b.data()), (&[1.0, 2.0][..], &[5.0, 2.0][..]));
         assert!(b.get_mut().is_some());
+    }
+
+    #[test]
+    fn new_numbers_are_arranged_anew() {
+        let g = Conv2d::new([1, 1, 1, 1], 1, [1, 1]);
+        let mut w = Tensor::new([1, 1, 1, 1], &[2.0f32]);
+        let times_3 = |w: &Tensor<f32>| {
+            let mut y = [0.0];
+            conv::forward(&g, &[3.0], w.weights(), None, &mut y, Epilogue::NONE);
+            y[0]
+        };
+        assert_eq!(times_3(&w), 6.0);
+        let before = w.clone();
+        w.make_mut()[0] = 5.0;
+        assert_eq!((times_3(&w), times_3(&before)), (15.0, 6.0));
+        w.make_mut()[0] = 7.0;
+        assert_eq!(times_3(&w), 21.0);
+        w.get_mut().unwrap()[0] = 9.0;
+        assert_eq!(times_3(&w), 27.0);
     }
 
     #[test]

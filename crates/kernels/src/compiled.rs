@@ -7,7 +7,8 @@
 
 use crate::attention::{self, Attention};
 use crate::autoregressive::nade;
-use crate::conv::{self, Conv2d};
+use crate::buffer::Plain;
+use crate::conv::{self, Conv2d, Weights};
 use crate::elementwise::{Binary, Operand, Unary, broadcast, combine};
 use crate::gemm::{Activation, Epilogue};
 use crate::recurrent::{self, Lstm};
@@ -18,7 +19,7 @@ use crate::reduce::{
 macro_rules! compiled {
     ($(fn $name:ident($($arg:ident: $Arg:ty),* $(,)?) $(-> $Out:ty)? { $body:expr })*) => {
         /// The kernels by element type: each is what the free function of its name does.
-        pub trait Compiled: Sized {
+        pub trait Compiled: Plain {
             $(#[doc(hidden)] #[track_caller] fn $name($($arg: $Arg),*) $(-> $Out)?;)*
         }
         compiled!(@impl f32: $(fn $name($($arg: $Arg),*) $(-> $Out)? { $body })*);
@@ -153,12 +154,12 @@ compiled! {
     }
 
     fn conv_forward(
-        g: &Conv2d, x: &[Self], w: &[Self], plus: Option<&[Self]>, y: &mut [Self],
+        g: &Conv2d, x: &[Self], w: Weights<Self>, plus: Option<&[Self]>, y: &mut [Self],
         epilogue: Epilogue<Self>,
     ) {
         conv::forward_body(g, x, w, plus, y, epilogue)
     }
-    fn conv_input_gradient(g: &Conv2d, gy: &[Self], w: &[Self], gx: &mut [Self]) {
+    fn conv_input_gradient(g: &Conv2d, gy: &[Self], w: Weights<Self>, gx: &mut [Self]) {
         conv::input_gradient_body(g, gy, w, gx)
     }
     fn conv_weight_gradient(g: &Conv2d, x: &[Self], gy: &[Self], gw: &mut [Self]) {

@@ -69,6 +69,19 @@ pub(super) const CONV2D: Entry = Entry {
                 ],
                 |x| x[0].conv2d_plus(&x[1], &x[2], &x[3], Activation::Relu, plain())
             ),
+            sample!(
+                "of an argument that has a gradient already",
+                [
+                    uniform(x_shape(&plain()), -1.0, 1.0),
+                    uniform(w_shape(&plain()), -1.0, 1.0),
+                    uniform([2], -1.0, 1.0)
+                ],
+                |x| {
+                    let once = x[0].conv2d_bias(&x[1], &x[2], Activation::Identity, plain());
+                    x[0].conv2d_plus(&x[1], &x[2], &once, Activation::Identity, plain())
+                        + x[0].square()
+                }
+            ),
         ]
     },
 };
@@ -155,7 +168,7 @@ impl<T: Element> Op<T> for Forward {
                 bias: b.map(|b| b.data()),
                 activation: self.activation,
             };
-            conv::forward(g, x.data(), w.data(), plus, y, epilogue);
+            conv::forward(g, x.data(), w.weights(), plus, y, epilogue);
         })
     }
     fn vjp(&self, at: &Vjp<'_, T>, gy: Var<T>) {
@@ -184,7 +197,7 @@ impl<T: Element> Op<T> for InputGradient {
         assert_shape("conv2d_input_gradient", "gy", gy, y_shape(g));
         assert_shape("conv2d_input_gradient", "w", w, w_shape(g));
         Tensor::build(x_shape(g), |gx| {
-            conv::input_gradient(g, gy.data(), w.data(), gx)
+            conv::input_gradient(g, gy.data(), w.weights(), gx)
         })
     }
     fn vjp(&self, at: &Vjp<'_, T>, h: Var<T>) {

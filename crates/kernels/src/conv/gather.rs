@@ -17,6 +17,7 @@
 //! 3. A job is any range of rows: no sum crosses jobs, so results do not depend on their number.
 
 use super::Conv2d;
+use super::arranged::{Found, Way, Weights};
 use super::image::Images;
 use super::micro::{self, Ahead, Limits, Panel, cut};
 use super::plan::{Phase, Plan, Run};
@@ -35,41 +36,43 @@ const BLOCK: usize = 256 << 10;
 const JOB: usize = 1 << 18;
 
 /// The weights in the order the microkernels read them.
-pub(super) struct Packed<T: Element> {
+struct Packed<'a, T: Element> {
     /// By phase, panel, number of the runs, channel of the panel; short vectors filled with 0.
-    data: Buffer<T>,
+    data: Found<'a, T>,
     /// By panel; empty if there is no bias.
     bias: Buffer<T>,
     /// Channels with those that fill up short vectors.
     width: usize,
 }
 
-impl<T: Element> Packed<T> {
+impl<'a, T: Element> Packed<'a, T> {
     /// `fill(tap, panel, to)` writes the weights of a tap, `panel.width(lanes)` a source channel.
-    pub(super) fn new(
-        plan: &Plan,
-        limits: Limits,
+    fn new(
+        (plan, way, g, isa): (&Plan, Way, &Conv2d, Isa),
+        w: Weights<'a, T>,
         bias: Option<&[T]>,
         fill: impl Fn(usize, Panel, &mut [T]),
     ) -> Self {
+        let limits = Limits::of::<T>(isa);
         let (channels, lanes) = (plan.result[2], limits.lanes);
         let width = channels.next_multiple_of(lanes);
-        let mut data = Buffer::recycled(plan.len() * width);
-        for phase in plan.phases() {
-            let mut rest = &mut data[phase.before * width..][..phase.len * width];
-            for panel in limits.panels(channels, phase.size[1]) {
-                for run in plan.runs(phase) {
-                    let taps = run.len / plan.source[2].max(1);
-                    for q in 0..taps {
-                        let tap = run.tap.wrapping_add_signed(q as isize * run.tap_step);
-                        let len = plan.source[2] * panel.vectors * lanes;
-                        let (to, more) = rest.split_at_mut(len);
-                        fill(tap, panel, to);
-                        rest = more;
+        let data = w.arranged(way, g, isa, plan.len() * width, |data| {
+            for phase in plan.phases() {
+                let mut rest = &mut data[phase.before * width..][..phase.len * width];
+                for panel in limits.panels(channels, phase.size[1]) {
+                    for run in plan.runs(phase) {
+                        let taps = run.len / plan.source[2].max(1);
+                        for q in 0..taps {
+                            let tap = run.tap.wrapping_add_signed(q as isize * run.tap_step);
+                            let len = plan.source[2] * panel.vectors * lanes;
+                            let (to, more) = rest.split_at_mut(len);
+                            fill(tap, panel, to);
+                            rest = more;
+                        }
                     }
                 }
             }
-        }
+        });
         let mut padded = Buffer::filled(if bias.is_some() { width } else { 0 }, T::ZERO);
         if let Some(bias) = bias {
             padded[..channels].copy_from_slice(bias);
@@ -83,11 +86,11 @@ impl<T: Element> Packed<T> {
 }
 
 /// Computes the whole result, which is overwritten.
-pub(super) fn gather<T: Element>(
+fn gather<T: Element>(
     plan: &Plan,
     isa: Isa,
     source: &[T],
-    packed: &Packed<T>,
+    packed: &Packed<'_, T>,
     plus: Option<&[T]>,
     activation: Activation,
     result: &mut [T],
@@ -133,7 +136,7 @@ pub(super) fn gather<T: Element>(
 struct Unit<'a, T: Element> {
     plan: &'a Plan,
     isa: Isa,
-    packed: &'a Packed<T>,
+    packed: &'a Packed<'a, T>,
     /// What is added to the result, or null.
     plus: *const T,
     activation: Activation,
@@ -257,19 +260,21 @@ impl<T: Element> Unit<'_, T> {
 pub(super) fn forward<T: Element>(
     g: &Conv2d,
     x: &[T],
-    w: &[T],
+    w: Weights<T>,
     plus: Option<&[T]>,
     y: &mut [T],
     epilogue: Epilogue<T>,
 ) {
     let isa = Isa::current();
     let limits = Limits::of::<T>(isa);
-    let plan = Plan::forward(&g.flattened());
+    let g = &g.flattened();
+    let plan = Plan::forward(g);
     let (ci, co) = (g.in_channels, g.out_channels);
-    let packed = Packed::new(&plan, limits, epilogue.bias, |tap, panel, to| {
+    let how = (&plan, Way::Forward, g, isa);
+    let packed = Packed::new(how, w, epilogue.bias, |tap, panel, to| {
         let rows = to.chunks_exact_mut(panel.vectors * limits.lanes);
         for (k, to) in rows.enumerate() {
-            let from = &w[(tap * ci + k) * co + panel.first..][..panel.count];
+            let from = &w.data[(tap * ci + k) * co + panel.first..][..panel.count];
             to[..panel.count].copy_from_slice(from);
             to[panel.count..].fill(T::ZERO);
         }
@@ -278,23 +283,25 @@ pub(super) fn forward<T: Element>(
 }
 
 /// The gradient by x.
-pub(super) fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: &[T], gx: &mut [T]) {
+pub(super) fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: Weights<T>, gx: &mut [T]) {
     let isa = Isa::current();
     if scatter::pays::<T>(g, isa) {
-        return scatter::input_gradient(g, gy, w, gx);
+        return scatter::input_gradient(g, gy, w.data, gx);
     }
     let limits = Limits::of::<T>(isa);
-    let plan = Plan::input_gradient(&g.flattened());
+    let g = &g.flattened();
+    let plan = Plan::input_gradient(g);
     let (ci, co) = (g.in_channels, g.out_channels);
-    let packed = Packed::new(&plan, limits, None, |tap, panel, to| {
+    let how = (&plan, Way::InputGradient, g, isa);
+    let packed = Packed::new(how, w, None, |tap, panel, to| {
         let width = panel.vectors * limits.lanes;
         let first = (tap * ci + panel.first) * co;
         if panel.count == width && width.is_multiple_of(16) {
-            return transpose(isa, &w[first..], co, (width, co), to, width);
+            return transpose(isa, &w.data[first..], co, (width, co), to, width);
         }
         for i in 0..width {
             if i < panel.count {
-                let from = &w[first + i * co..][..co];
+                let from = &w.data[first + i * co..][..co];
                 for (o, &w) in from.iter().enumerate() {
                     to[o * width + i] = w;
                 }

@@ -3,6 +3,7 @@
 //! Activations are NHWC, weights `[kh, kw, in, out]`: a convolution is a sum over taps of
 //! ordinary matrix products, and an unused tap is simply not among them.
 
+mod arranged;
 mod gather;
 mod geometry;
 mod image;
@@ -13,6 +14,7 @@ mod scatter;
 mod tests;
 mod weight;
 
+pub use arranged::{Arranged, Weights};
 pub use geometry::{Conv2d, Padding, Taps};
 
 use crate::element::Element;
@@ -37,7 +39,7 @@ impl ConvElement for f64 {}
 pub fn forward<T: Element>(
     g: &Conv2d,
     x: &[T],
-    w: &[T],
+    w: Weights<T>,
     plus: Option<&[T]>,
     y: &mut [T],
     epilogue: Epilogue<T>,
@@ -49,12 +51,12 @@ pub fn forward<T: Element>(
 pub(crate) fn forward_body<T: Element>(
     g: &Conv2d,
     x: &[T],
-    w: &[T],
+    w: Weights<T>,
     plus: Option<&[T]>,
     y: &mut [T],
     epilogue: Epilogue<T>,
 ) {
-    check("forward", g, x.len(), w.len(), y.len());
+    check("forward", g, x.len(), w.data.len(), y.len());
     if let Some(bias) = epilogue.bias {
         assert!(
             bias.len() == g.out_channels,
@@ -83,13 +85,13 @@ pub(crate) fn forward_body<T: Element>(
 /// If a slice does not have the length its shape asks for, or `g` fails [`Conv2d::check`].
 #[track_caller]
 #[inline]
-pub fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: &[T], gx: &mut [T]) {
+pub fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: Weights<T>, gx: &mut [T]) {
     T::conv_input_gradient(g, gy, w, gx)
 }
 
 #[track_caller]
-pub(crate) fn input_gradient_body<T: Element>(g: &Conv2d, gy: &[T], w: &[T], gx: &mut [T]) {
-    check("input_gradient", g, gx.len(), w.len(), gy.len());
+pub(crate) fn input_gradient_body<T: Element>(g: &Conv2d, gy: &[T], w: Weights<T>, gx: &mut [T]) {
+    check("input_gradient", g, gx.len(), w.data.len(), gy.len());
     flops::add(|| g.flops());
     gather::input_gradient(g, gy, w, gx);
 }

@@ -61,9 +61,22 @@ fn run<T: Element + From<f32>>(
     epilogue: Epilogue<T>,
 ) -> Results<T> {
     let nan = |len| vec![T::from(f32::NAN); len];
+    let is_unwritten = |x: &[T]| x.iter().all(|x| x.partial_cmp(x).is_none());
     let (mut y, mut gx, mut gw) = (nan(g.y_len()), nan(g.x_len()), nan(g.w_len()));
-    forward(g, x, w, plus, &mut y, epilogue);
-    input_gradient(g, gy, w, &mut gx);
+    let kept = Arranged::new();
+    // The first call arranges the weights, the second finds them arranged.
+    for w in [
+        Weights::kept(w, &kept),
+        Weights::kept(w, &kept),
+        Weights::new(w),
+    ] {
+        let before = std::mem::replace(&mut y, nan(g.y_len()));
+        forward(g, x, w, plus, &mut y, epilogue);
+        assert!(is_unwritten(&before) || before == y, "{g:?}");
+        let before = std::mem::replace(&mut gx, nan(g.x_len()));
+        input_gradient(g, gy, w, &mut gx);
+        assert!(is_unwritten(&before) || before == gx, "{g:?}");
+    }
     weight_gradient(g, x, gy, &mut gw);
     Results { y, gx, gw }
 }
@@ -242,7 +255,14 @@ fn any_number_of_threads_gives_the_same_bits() {
 fn a_wrong_length_names_the_shape() {
     let g = Conv2d::new([1, 3, 3, 1], 1, [2, 2]);
     let mut y = [0.0; 5];
-    forward(&g, &[0.0f32; 9], &[0.0; 4], None, &mut y, Epilogue::NONE);
+    forward(
+        &g,
+        &[0.0f32; 9],
+        Weights::new(&[0.0; 4]),
+        None,
+        &mut y,
+        Epilogue::NONE,
+    );
 }
 
 #[test]
