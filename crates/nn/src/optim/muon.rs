@@ -5,7 +5,7 @@
 //! are not computed: an odd polynomial of a matrix acts on its singular values alone, and one that
 //! draws [0, 1] towards 1, applied five times, is close enough.
 
-use super::pass::Piece;
+use super::pass::{self, Piece};
 use super::rule::{Optimiser, Step};
 use grad::Shape;
 use grad::kernels::gemm::{self, Beta, Epilogue, Mat};
@@ -66,18 +66,14 @@ impl Muon {
     /// Updates all matrices, shared out over the threads by their number of elements; products of
     /// a large one are shared out further.
     pub(super) fn run(self, matrices: &mut [Matrix]) {
-        if let [matrix] = matrices {
-            return self.update(matrix);
+        match matrices {
+            [] => {}
+            [matrix] => self.update(matrix),
+            _ => {
+                let (left, right) = pass::halved(matrices, |matrix| matrix.piece.p.len());
+                parallel::join(|| self.run(left), || self.run(right));
+            }
         }
-        let len: usize = matrices.iter().map(Matrix::len).sum();
-        let mut before = 0;
-        let half = matrices.iter().position(|matrix| {
-            before += matrix.len();
-            before > len / 2
-        });
-        let Some(half) = half else { return };
-        let (left, right) = matrices.split_at_mut(half.clamp(1, matrices.len() - 1));
-        parallel::join(|| self.run(left), || self.run(right));
     }
 
     fn update(self, matrix: &mut Matrix) {
@@ -138,11 +134,5 @@ impl Muon {
         for (p, &x) in piece.p.iter_mut().zip(&*x) {
             *p = keep * *p - length as f32 * x;
         }
-    }
-}
-
-impl Matrix<'_> {
-    fn len(&self) -> usize {
-        self.piece.p.len()
     }
 }

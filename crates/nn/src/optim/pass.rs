@@ -37,13 +37,19 @@ pub(super) fn run(rule: &Optimiser, step: Step, pieces: &mut [Piece]) {
         let (left, right) = piece.halves();
         return both(&mut [left], &mut [right]);
     }
-    let mut before = 0;
-    let half = pieces.iter().position(|piece| {
-        before += piece.p.len();
-        before > len / 2
-    });
-    let (left, right) = pieces.split_at_mut(half.unwrap_or(0).clamp(1, pieces.len() - 1));
+    let (left, right) = halved(pieces, |piece| piece.p.len());
     both(left, right);
+}
+
+/// Cuts two items or more in two, neither part empty, with about half of the numbers in each.
+pub(super) fn halved<T>(items: &mut [T], len: impl Fn(&T) -> usize) -> (&mut [T], &mut [T]) {
+    let all: usize = items.iter().map(&len).sum();
+    let mut before = 0;
+    let half = items.iter().position(|item| {
+        before += len(item);
+        before > all / 2
+    });
+    items.split_at_mut(half.unwrap_or(0).clamp(1, items.len() - 1))
 }
 
 impl Piece<'_> {
