@@ -84,8 +84,8 @@ impl<T: Plain> Deref for Found<'_, T> {
 /// An arrangement and the convolution it was made for, without its batch.
 type Entry<T> = Box<((Conv2d, Isa), Buffer<T>)>;
 
-/// Room for the arrangements of one tensor of weights, one for each [`Way`]. Threads may ask at
-/// the same time: one makes it, the others wait.
+/// Room for the arrangements of one tensor of weights: one for the forward convolution, one for
+/// the gradient of its input. Threads may ask at the same time: one makes it, the others wait.
 pub struct Arranged<T: Plain>([OnceLock<Entry<T>>; 2]);
 
 impl<T: Plain> Arranged<T> {
