@@ -1,10 +1,16 @@
 //! Steps of the optimisers over 4 million parameters, f32: each one pass over memory.
 //!
 //! Throughput counts bytes: four for each number that is read and four for each that is written,
-//! so that GB/s is to be compared with that of copies, which is printed first.
+//! so that GB/s is to be compared with that of copies, which is printed first. Muon multiplies
+//! matrices: its throughput counts the operations of the products, to be compared with the peak.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use grad::Tensor;
 use kernels::optim::{Adagrad, Adam, RmsProp, Sgd};
+use nn::Params;
+use nn::optim::{Optimiser, OptimiserState};
+use rayon::ThreadPool;
 
 #[path = "common/brief.rs"]
 mod brief;
@@ -77,8 +83,29 @@ fn steps(criterion: &mut Criterion) {
         time(&mut group, &pool, ("sgd", shape), || {
             sgd.update_plain(&mut p, &g)
         });
+        muon(&mut group, &pool);
         group.finish();
     }
+}
+
+/// The filters of 28 convolutions of 3x3, 128 to 128 channels: as many numbers as above.
+fn muon(group: &mut BenchmarkGroup<WallTime>, pool: &ThreadPool) {
+    const FILTERS: u64 = 28;
+    const SIDES: [u64; 2] = [3 * 3 * 128, 128];
+    let filter = || Tensor::from_fn([3, 3, 128, 128], |i| (i as f32 * 0.37).sin());
+    let mut params = Params::new();
+    let ids: Vec<_> = (0..FILTERS)
+        .map(|i| params.add(format!("{i}"), filter(), true))
+        .collect();
+    let gradients: Vec<_> = ids.iter().map(|_| filter()).collect();
+    let mut state = OptimiserState::new(Optimiser::muon(1e-3), &params, ids);
+    // Five rounds of x^T x, its square, and their product with x.
+    let [long, short] = SIDES;
+    let round = 2 * short * short * (2 * long + short);
+    group.throughput(Throughput::Elements(FILTERS * 5 * round));
+    time(group, pool, ("muon", "28 x 1152x128"), || {
+        state.step(&mut params, &gradients, 1.0)
+    });
 }
 
 criterion_group!(benches, steps);

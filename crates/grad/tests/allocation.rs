@@ -1,61 +1,18 @@
 //! A training step, once warm, allocates nothing of a tensor's size: an allocator that counts
 //! says so.
-#![allow(unsafe_code)]
 
+#[path = "common/counting.rs"]
+mod counting;
+
+use counting::requests;
 use grad::kernels::conv::{Conv2d, Padding};
 use grad::kernels::elementwise::axpy;
 use grad::kernels::gemm::Activation;
 use grad::kernels::parallel::serial;
 use grad::{Tape, Tensor, Var};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 
 /// What counts as a tensor's size.
 const LARGE: usize = 1024;
-
-thread_local! {
-    static LARGE_ONES: Cell<usize> = const { Cell::new(0) };
-    static ALL: Cell<usize> = const { Cell::new(0) };
-}
-
-/// The system's allocator, counting what this thread asks of it.
-struct Counting;
-
-impl Counting {
-    fn count(bytes: usize) {
-        ALL.set(ALL.get() + 1);
-        if bytes >= LARGE {
-            LARGE_ONES.set(LARGE_ONES.get() + 1);
-        }
-    }
-}
-
-// SAFETY: every call goes to `System` as it came; counting touches thread-local cells that need
-// no allocation and no destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        Counting::count(layout.size());
-        // SAFETY: the caller's promise about `layout` is passed on.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        Counting::count(layout.size());
-        // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new: usize) -> *mut u8 {
-        Counting::count(new);
-        // SAFETY: as above, for `ptr` and `new`, too.
-        unsafe { System.realloc(ptr, layout, new) }
-    }
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn filled(shape: &[usize], scale: f32) -> Tensor<f32> {
     Tensor::from_fn(shape, |i| scale * (i as f32 * 0.37).sin())
@@ -85,9 +42,9 @@ fn check(
 ) {
     serial(|| {
         let mut losses: Vec<f32> = (0..3).map(|_| step(&mut params, &loss).0).collect();
-        let (large, all) = (LARGE_ONES.get(), ALL.get());
+        let (large, all) = (requests(LARGE).0, requests(1).0);
         let (last, nodes) = step(&mut params, &loss);
-        let (large, all) = (LARGE_ONES.get() - large, ALL.get() - all);
+        let (large, all) = (requests(LARGE).0 - large, requests(1).0 - all);
         losses.push(last);
         assert_eq!(large, 0, "{name}: allocations of {LARGE} bytes or more");
         assert!(

@@ -1,54 +1,56 @@
-//! Training steps, once warm, do not allocate tensors, on any number of threads: an allocator that
-//! counts says so.
-#![allow(unsafe_code)]
+//! Training steps, once warm, do not allocate tensors: an allocator that counts says so.
 
+mod common;
+#[path = "../../grad/tests/common/counting.rs"]
+mod counting;
+
+use common::{TOY, config, data};
+use counting::requests;
 use nn::hyper::Hypers;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use train::{Engine, Pool, Synthetic, Tally};
+use std::sync::Mutex;
+use train::{Engine, Images, Pool, Synthetic, Tally};
 
-/// What counts as a tensor's size: less than the activations of one lane, more than any list.
-const LARGE: usize = 16 << 10;
+/// Less than any activation or weight of the toy below, more than its lists of names, indices and
+/// nodes.
+const TENSOR: usize = 8 << 10;
+/// Less than the activations of one lane of `vae`, more than any list.
+const LANE: usize = 16 << 10;
 
-static LARGE_ONES: AtomicUsize = AtomicUsize::new(0);
+/// Held by tests that count what all threads ask for.
+static ALONE: Mutex<()> = Mutex::new(());
 
-/// The system's allocator, counting large requests of all threads.
-struct Counting;
-
-fn count(bytes: usize) {
-    if bytes >= LARGE {
-        LARGE_ONES.fetch_add(1, Relaxed);
+#[test]
+fn a_warm_step_allocates_no_tensor() {
+    let _alone = ALONE.lock();
+    let data = data(0);
+    // 12 x 400 weights and 64 x 400 activations: 19 KB and 102 KB.
+    for lane in [64, 1000] {
+        let config = config(&data, &format!("hypers.hidden = 400\nhypers.lane = {lane}"));
+        let hypers = config.hypers(&TOY).unwrap();
+        let (model, params) = (TOY.build)(&hypers, &config.image, 0).unwrap();
+        let mut engine = Engine::new(model, params, config.recipe(&TOY).unwrap());
+        let images = Images::training(&data, config.binarize, 0, 0);
+        let indices: Vec<u32> = (0..96).collect();
+        let counted = Pool::new(Some(1)).unwrap().run(|| {
+            let part = |range: std::ops::Range<usize>| images.batch(&indices[range]);
+            let mut tally = Tally::default();
+            let mut step = || engine.step(96, &part, 1.0, &mut tally).unwrap();
+            for _ in 0..3 {
+                step();
+            }
+            let before = requests(TENSOR).0;
+            for _ in 0..10 {
+                step();
+            }
+            requests(TENSOR).0 - before
+        });
+        assert_eq!(counted, 0, "large allocations in 10 steps, lanes of {lane}");
     }
 }
-
-// SAFETY: every call goes to `System` as it came; counting touches an atomic number alone.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        // SAFETY: the caller's promise about `layout` is passed on.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new: usize) -> *mut u8 {
-        count(new);
-        // SAFETY: as above, for `ptr` and `new`, too.
-        unsafe { System.realloc(ptr, layout, new) }
-    }
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn warm_steps_allocate_no_tensors_on_any_number_of_threads() {
+    let _alone = ALONE.lock();
     const STEPS: usize = 60;
     let entry = &vae::MODELS[0];
     let size = 64;
@@ -59,13 +61,13 @@ fn warm_steps_allocate_no_tensors_on_any_number_of_threads() {
         let mut engine = Engine::new(model, params, (entry.recipe)());
         let (first, warm) = Pool::new(Some(threads)).unwrap().run(|| {
             let mut steps = |count: usize| {
-                let before = LARGE_ONES.load(Relaxed);
+                let before = requests(LANE).1;
                 for _ in 0..count {
                     let images = |range| input.batch(range);
                     let loss = engine.step(size, &images, 1.0, &mut Tally::default());
                     assert!(loss.unwrap().is_finite());
                 }
-                LARGE_ONES.load(Relaxed) - before
+                requests(LANE).1 - before
             };
             let first = steps(1);
             // Which thread frees what another one made changes from step to step, and so, for a

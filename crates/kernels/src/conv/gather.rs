@@ -19,7 +19,8 @@
 use super::Conv2d;
 use super::arranged::{Found, Way, Weights};
 use super::image::Images;
-use super::micro::{self, Ahead, Limits, Panel, cut};
+use super::micro::{self, Ahead};
+use super::panel::{Limits, Panel, cut};
 use super::plan::{Phase, Plan, Run};
 use super::scatter;
 use crate::buffer::Buffer;

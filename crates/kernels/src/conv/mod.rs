@@ -8,6 +8,7 @@ mod gather;
 mod geometry;
 mod image;
 mod micro;
+mod panel;
 mod plan;
 mod scatter;
 #[cfg(test)]

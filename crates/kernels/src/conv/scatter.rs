@@ -17,7 +17,7 @@
 //!    product's panels wide; blocks go on across images for that.
 
 use super::Conv2d;
-use super::micro::Limits;
+use super::panel::Limits;
 use super::plan::{Plan, Run};
 use crate::buffer::Buffer;
 use crate::element::Element;

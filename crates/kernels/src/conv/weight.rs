@@ -20,7 +20,8 @@
 
 use super::Conv2d;
 use super::image::Images;
-use super::micro::{self, Ahead, Limits, Panel, cut};
+use super::micro::{self, Ahead};
+use super::panel::{Limits, Panel, cut};
 use super::plan::{Plan, Run};
 use crate::buffer::Buffer;
 use crate::element::Element;

@@ -1,0 +1,108 @@
+//! How a result is cut into tiles that fit the registers of an instruction set.
+
+use crate::simd::{Isa, IsaKind};
+
+/// Channels that one tile covers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Panel {
+    pub(super) first: usize,
+    pub(super) count: usize,
+    pub(super) vectors: usize,
+    /// How many channels of the last vector exist: 1..=lanes.
+    pub(super) last: usize,
+}
+
+/// Cuts `n` into tiles of nearly equal height, none above `most`: (first, height). Heights above
+/// 14 exist only as 28: as many of those as fit are cut off first.
+pub(super) fn cut(n: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let double = if most == 28 { n / 28 } else { 0 };
+    let (done, rest) = (28 * double, n % if most == 28 { 28 } else { usize::MAX });
+    let pieces = rest.div_ceil(most.min(14));
+    (0..double)
+        .map(|p| (28 * p, 28))
+        .chain((0..pieces).map(move |p| {
+            let first = rest * p / pieces;
+            (done + first, rest * (p + 1) / pieces - first)
+        }))
+}
+
+/// What tiles an instruction set has registers for.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// Elements of a vector.
+    pub(super) lanes: usize,
+    /// The tallest tile of 1, 2 and 4 vectors; 0 if there is none.
+    rows: [usize; 3],
+}
+
+impl Limits {
+    /// The most vectors a panel has.
+    pub(super) const WIDEST: usize = 4;
+
+    pub(super) fn of<T>(isa: Isa) -> Limits {
+        let limits = match isa.kind() {
+            // f64 has one lane on every instruction set.
+            _ if size_of::<T>() == 8 => Limits::by_lanes(1),
+            IsaKind::Avx512 => Limits::by_lanes(16),
+            IsaKind::Avx2 => Limits::by_lanes(8),
+            IsaKind::Neon => Limits::by_lanes(4),
+            IsaKind::Portable => Limits::by_lanes(8),
+        };
+        match isa.kind() {
+            // Eight portable lanes are two registers of the baseline.
+            IsaKind::Portable => Limits {
+                rows: [limits.rows[0].min(6), 0, 0],
+                ..limits
+            },
+            _ => limits,
+        }
+    }
+
+    /// All sums, a row of vectors and a splat fit 32 registers (16 or 4 lanes) or 16.
+    pub(super) const fn by_lanes(lanes: usize) -> Limits {
+        let rows = match lanes {
+            16 | 4 => [28, 14, 6],
+            8 => [13, 6, 0],
+            _ => [6, 0, 0],
+        };
+        Limits { lanes, rows }
+    }
+
+    /// The tallest tile of so many vectors.
+    pub(super) const fn rows(&self, vectors: usize) -> usize {
+        self.rows[vectors / 2]
+    }
+
+    /// Cuts `channels` into panels. Short tiles are made wide where the registers allow it, so
+    /// that enough sums are in flight.
+    pub(super) fn panels(
+        self,
+        channels: usize,
+        rows: usize,
+    ) -> impl Iterator<Item = Panel> + Clone {
+        let widest = match self.rows {
+            [_, _, short] if (1..=short).contains(&rows) => 4,
+            [_, 0, _] => 1,
+            _ => 2,
+        };
+        let mut first = 0;
+        std::iter::from_fn(move || {
+            let rest = (channels - first).div_ceil(self.lanes);
+            let vectors = match rest {
+                0 => return None,
+                _ if rest >= widest => widest,
+                _ if rest >= 2 => 2.min(widest),
+                _ => 1,
+            };
+            let count = (channels - first).min(vectors * self.lanes);
+            let panel = Panel {
+                first,
+                count,
+                vectors,
+                last: count - (vectors - 1) * self.lanes,
+            };
+            first += count;
+            Some(panel)
+        })
+    }
+}
