@@ -1,23 +1,42 @@
 //! Keeping gradients, or parameters, within bounds.
 
 use grad::Tensor;
+use grad::kernels::parallel;
 
-/// The Euclidean norm of all tensors together, |g| = sqrt(sum g_i^2); summed in f64 in a fixed
-/// order.
+/// Numbers whose squares one thread adds up.
+const PIECE: usize = 1 << 16;
+
+/// The Euclidean norm of all tensors together, |g| = sqrt(sum g_i^2); summed in f64, in an order
+/// that does not depend on the number of threads.
 pub fn global_norm<'a>(tensors: impl IntoIterator<Item = &'a Tensor<f32>>) -> f64 {
-    let squares = |tensor: &Tensor<f32>| {
-        // Eight running sums, so that the compiler can keep them in vectors.
-        let mut sums = [0.0f64; 8];
-        let (chunks, rest) = tensor.data().as_chunks::<8>();
-        for chunk in chunks {
-            for (sum, &x) in sums.iter_mut().zip(chunk) {
-                *sum += f64::from(x) * f64::from(x);
+    let pieces: Vec<_> = (tensors.into_iter())
+        .flat_map(|tensor| tensor.data().chunks(PIECE))
+        .collect();
+    squares(&pieces).sqrt()
+}
+
+/// The squares of all pieces together, halves side by side.
+fn squares(pieces: &[&[f32]]) -> f64 {
+    match *pieces {
+        [] => 0.0,
+        [piece] => {
+            // Eight running sums, so that the compiler can keep them in vectors.
+            let mut sums = [0.0f64; 8];
+            let (chunks, rest) = piece.as_chunks::<8>();
+            for chunk in chunks {
+                for (sum, &x) in sums.iter_mut().zip(chunk) {
+                    *sum += f64::from(x) * f64::from(x);
+                }
             }
+            let rest: f64 = rest.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+            sums.iter().sum::<f64>() + rest
         }
-        let rest: f64 = rest.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-        sums.iter().sum::<f64>() + rest
-    };
-    tensors.into_iter().map(squares).sum::<f64>().sqrt()
+        _ => {
+            let (left, right) = pieces.split_at(pieces.len() / 2);
+            let (left, right) = parallel::join(|| squares(left), || squares(right));
+            left + right
+        }
+    }
 }
 
 /// What gradients of this norm are multiplied by so that their norm is at most `limit`:
@@ -80,6 +99,10 @@ mod tests {
             global_norm(&[Tensor::new([1], &[1e30])]),
             f64::from(1e30f32)
         );
+        // More than one piece, the last one ragged.
+        let long = Tensor::full([3 * PIECE + 5], 0.5);
+        let expected = (f64::from(3 * PIECE as u32 + 5) * 0.25).sqrt();
+        assert_eq!(global_norm(&[long, Tensor::full([1], 0.0)]), expected);
     }
 
     #[test]
