@@ -3,7 +3,7 @@
 use grad::Tensor;
 use grad::kernels::parallel;
 
-/// Numbers whose squares one thread adds up.
+/// Numbers whose squares one thread adds up: with fewer, waking another takes longer.
 const PIECE: usize = 1 << 16;
 
 /// The Euclidean norm of all tensors together, |g| = sqrt(sum g_i^2); summed in f64, in an order
@@ -15,28 +15,28 @@ pub fn global_norm<'a>(tensors: impl IntoIterator<Item = &'a Tensor<f32>>) -> f6
     squares(&pieces).sqrt()
 }
 
-/// The squares of all pieces together, halves side by side.
+/// The squares of all pieces together, halves side by side if they are large.
 fn squares(pieces: &[&[f32]]) -> f64 {
-    match *pieces {
-        [] => 0.0,
-        [piece] => {
-            // Eight running sums, so that the compiler can keep them in vectors.
-            let mut sums = [0.0f64; 8];
-            let (chunks, rest) = piece.as_chunks::<8>();
-            for chunk in chunks {
-                for (sum, &x) in sums.iter_mut().zip(chunk) {
-                    *sum += f64::from(x) * f64::from(x);
-                }
-            }
-            let rest: f64 = rest.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-            sums.iter().sum::<f64>() + rest
-        }
-        _ => {
-            let (left, right) = pieces.split_at(pieces.len() / 2);
-            let (left, right) = parallel::join(|| squares(left), || squares(right));
-            left + right
+    let numbers: usize = pieces.iter().map(|piece| piece.len()).sum();
+    if numbers <= PIECE || pieces.len() == 1 {
+        return pieces.iter().map(|piece| squares_of_one(piece)).sum();
+    }
+    let (left, right) = pieces.split_at(pieces.len() / 2);
+    let (left, right) = parallel::join(|| squares(left), || squares(right));
+    left + right
+}
+
+fn squares_of_one(piece: &[f32]) -> f64 {
+    // Eight running sums, so that the compiler can keep them in vectors.
+    let mut sums = [0.0f64; 8];
+    let (chunks, rest) = piece.as_chunks::<8>();
+    for chunk in chunks {
+        for (sum, &x) in sums.iter_mut().zip(chunk) {
+            *sum += f64::from(x) * f64::from(x);
         }
     }
+    let rest: f64 = rest.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+    sums.iter().sum::<f64>() + rest
 }
 
 /// What gradients of this norm are multiplied by so that their norm is at most `limit`:

@@ -16,7 +16,7 @@ const TENSOR: usize = 8 << 10;
 /// Less than the activations of one lane of `vae`, more than any list.
 const LANE: usize = 16 << 10;
 
-/// Held by tests that count what all threads ask for.
+/// Held by each test, since one counts what all threads ask for.
 static ALONE: Mutex<()> = Mutex::new(());
 
 #[test]
