@@ -242,3 +242,32 @@ fn it_is_restored_and_threads_do_not_matter() {
         assert_eq!(whole, run(threads, false), "{threads} threads");
     }
 }
+
+/// The gradient of a dead unit is 0 from some step on: its mean must end at 0, and not as a
+/// subnormal number that slows down every later step, or as a matrix without a norm.
+#[test]
+fn what_is_dead_fades_to_nothing() {
+    let shape = [6, 4];
+    for dead_rows in [1, 6] {
+        let (mut params, id) = one(&shape);
+        let mut state = OptimiserState::new(rule(), &params, vec![id]);
+        for step in 0..1000 {
+            let mut g = gradient(&shape, step);
+            if step > 0 {
+                g.make_mut()[..4 * dead_rows].fill(0.0);
+            }
+            state.step(&mut params, &[g], 1.0);
+        }
+        let (_, mean) = state.tensors().next().expect("a momentum");
+        let (dead, alive) = mean.data().split_at(4 * dead_rows);
+        assert!(dead.iter().all(|&x| x == 0.0), "{dead:?}");
+        assert!(alive.iter().all(|&x| x != 0.0), "{alive:?}");
+        // The decay alone has made the dead weights small by now.
+        let weights = params[id].value.data();
+        assert!(weights.iter().all(|x| x.is_finite()));
+        assert!(
+            weights[..4 * dead_rows].iter().all(|x| x.abs() < 0.05),
+            "{weights:?}"
+        );
+    }
+}

@@ -16,6 +16,16 @@ use grad::kernels::{parallel, reduce};
 const POLYNOMIAL: [f32; 3] = [3.4445, -4.775, 2.0315];
 const ROUNDS: usize = 5;
 
+/// What is smaller counts as 0: a weight or a mean gradient, and an entry of that after the division
+/// by its norm. Those of a dead unit fade without end, and products of subnormal numbers take many
+/// times as long. The first has a square that is a normal number, the second a fourth power; the
+/// second is about what the rounding of the sums leaves undecided anyway.
+const FADED: [f32; 2] = [1e-15, 1e-7];
+
+fn faded(x: f32, least: f32) -> f32 {
+    if x.abs() < least { 0.0 } else { x }
+}
+
 /// The matrix a tensor of this shape is seen as: its last dimension across, the others down.
 /// None for vectors and scalars, and for what is one row or column.
 pub(super) fn sides(shape: &Shape) -> Option<[usize; 2]> {
@@ -93,13 +103,13 @@ impl Muon {
         for (i, (x, mean)) in x.iter_mut().zip(mean.iter_mut()).enumerate() {
             let sum = a[i] + b.get(i).copied().unwrap_or(0.0);
             let g = self.gradient_scale * sum;
-            *mean = g + self.momentum * (*mean - g);
+            *mean = faded(g + self.momentum * (*mean - g), FADED[0]);
             // As if the gradient had been taken after the momentum's step (Nesterov).
-            *x = g + self.momentum * (*mean - g);
+            *x = faded(g + self.momentum * (*mean - g), FADED[0]);
         }
         let norm = reduce::dot(x, x).sqrt();
         let scale = 1.0 / norm.max(f32::MIN_POSITIVE);
-        x.iter_mut().for_each(|x| *x *= scale);
+        x.iter_mut().for_each(|x| *x = faded(*x * scale, FADED[1]));
 
         let [linear, cubic, quintic] = POLYNOMIAL;
         for _ in 0..ROUNDS {
@@ -132,7 +142,7 @@ impl Muon {
         let keep = (1.0 - self.learning_rate * self.weight_decay) as f32;
         let length = self.learning_rate * 0.2 * (rows.max(cols) as f64).sqrt();
         for (p, &x) in piece.p.iter_mut().zip(&*x) {
-            *p = keep * *p - length as f32 * x;
+            *p = faded(keep * *p - length as f32 * x, FADED[0]);
         }
     }
 }
