@@ -10,12 +10,16 @@
 //!    to a shelf all threads share, so a buffer made by one lane and freed by another is found
 //!    again.
 //! 3. Sizes are rounded up to one of four classes per power of two: at most a quarter is wasted.
+//! 4. Large blocks are cut from slabs of memory on huge pages.
 
+mod slab;
+
+use slab::Slab;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 const ALIGN: usize = 64;
 /// What one thread keeps for itself before it gives to the shared shelf.
@@ -39,6 +43,8 @@ pub struct Buffer<T: Plain> {
 struct Block {
     ptr: NonNull<u8>,
     bytes: usize,
+    /// What it was cut from; else it came from the allocator.
+    slab: Option<Arc<Slab>>,
 }
 
 // SAFETY: a block is plain memory owned by one holder; nothing about it is tied to a thread.
@@ -50,6 +56,7 @@ impl Block {
     const EMPTY: Block = Block {
         ptr: NonNull::<u64>::dangling().cast(),
         bytes: 0,
+        slab: None,
     };
 
     fn layout(bytes: usize) -> Layout {
@@ -57,11 +64,19 @@ impl Block {
     }
 
     fn allocate(bytes: usize) -> Block {
+        if let Some((ptr, slab)) = slab::cut(bytes) {
+            let slab = Some(slab);
+            return Block { ptr, bytes, slab };
+        }
         let layout = Block::layout(bytes);
         // SAFETY: `bytes` is not zero: `Buffer::recycled` hands out `EMPTY` for that.
         let ptr = unsafe { alloc_zeroed(layout) };
         match NonNull::new(ptr) {
-            Some(ptr) => Block { ptr, bytes },
+            Some(ptr) => Block {
+                ptr,
+                bytes,
+                slab: None,
+            },
             None => handle_alloc_error(layout),
         }
     }
@@ -69,7 +84,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        if self.bytes != 0 {
+        if self.bytes != 0 && self.slab.is_none() {
             // SAFETY: `ptr` came from `allocate` with this very layout and is freed once.
             unsafe { dealloc(self.ptr.as_ptr(), Block::layout(self.bytes)) }
         }
