@@ -6,7 +6,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kernels::conv::{Conv2d, Padding, Taps, Weights, forward, input_gradient, weight_gradient};
-use kernels::gemm::Epilogue;
+use kernels::gemm::{Beta, Epilogue};
 
 mod common;
 
@@ -63,10 +63,10 @@ fn convolutions(criterion: &mut Criterion) {
                 forward(g, &x, Weights::new(&w), None, &mut y, Epilogue::NONE)
             });
             common::time(&mut group, &pool, ("input gradient", name), || {
-                input_gradient(g, &gy, Weights::new(&w), &mut gx)
+                input_gradient(g, &gy, Weights::new(&w), Beta::Zero, &mut gx)
             });
             common::time(&mut group, &pool, ("weight gradient", name), || {
-                weight_gradient(g, &x, &gy, &mut gw)
+                weight_gradient(g, &x, &gy, Beta::Zero, &mut gw)
             });
         }
         group.finish();

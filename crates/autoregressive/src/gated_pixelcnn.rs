@@ -334,8 +334,7 @@ impl Autoregressive for GatedPixelCnn {
     }
 
     /// One image a lane: what it leaves for the backward pass is larger than the cache already.
-    /// Two of a wide model, whose weights are as large and are packed once a lane.
     fn spread(&self, _batch_size: usize) -> Spread {
-        Spread::Lanes(if self.sizes.channels > 64 { 2 } else { 1 })
+        Spread::Lanes(1)
     }
 }

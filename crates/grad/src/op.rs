@@ -166,7 +166,8 @@ impl<'a, T: Element> Vjp<'a, T> {
     }
 
     /// Gives a gradient of input `i` that is cheaper to add to what is there than to make: `add`
-    /// adds it, `whole` makes it. One that is `g` in a part of the input and zero elsewhere, say.
+    /// adds it, `whole` makes it. One that is `g` in a part of the input and zero elsewhere, say, or
+    /// a product, whose kernel adds while it stores.
     ///
     /// # Panics
     /// As [`give`](Self::give).

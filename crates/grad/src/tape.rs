@@ -195,7 +195,7 @@ impl<T: Element> Tape<T> {
     /// If the loss is not a single number, or a variable is not of this tape.
     #[track_caller]
     pub fn gradients(&self, loss: &Var<T>, wrt: &[&Var<T>]) -> Vec<Tensor<T>> {
-        let gradients = self.run(loss, wrt, Mode::Keep);
+        let gradients = self.run(loss, wrt, Mode::Keep, Vec::new());
         gradients.into_iter().map(Var::into_value).collect()
     }
 
@@ -205,7 +205,7 @@ impl<T: Element> Tape<T> {
     /// Also if an operation on the way has a derivative of first order only.
     #[track_caller]
     pub fn gradients_recorded(&self, loss: &Var<T>, wrt: &[&Var<T>]) -> Vec<Var<T>> {
-        self.run(loss, wrt, Mode::Record)
+        self.run(loss, wrt, Mode::Record, Vec::new())
     }
 
     /// As [`gradients`](Self::gradients), and frees each node's saved tensors as soon as they
@@ -216,7 +216,28 @@ impl<T: Element> Tape<T> {
     /// As [`gradients`](Self::gradients).
     #[track_caller]
     pub fn into_gradients(self, loss: &Var<T>, wrt: &[&Var<T>]) -> Vec<Tensor<T>> {
-        let gradients = self.run(loss, wrt, Mode::Spend);
+        self.into_gradient_sums(loss, wrt, Vec::new())
+    }
+
+    /// As [`into_gradients`](Self::into_gradients), added to what an earlier tape gave for the same
+    /// variables in the same order: kernels that can, add where the sum is. No sums at all stand
+    /// for zeros.
+    ///
+    /// # Panics
+    /// Also if there are sums but not one for each variable, of its shape.
+    #[track_caller]
+    pub fn into_gradient_sums(
+        self,
+        loss: &Var<T>,
+        wrt: &[&Var<T>],
+        sums: Vec<Tensor<T>>,
+    ) -> Vec<Tensor<T>> {
+        let fits = |(sum, x): (&Tensor<T>, &&Var<T>)| sum.shape() == x.shape();
+        assert!(
+            sums.is_empty() || sums.len() == wrt.len() && sums.iter().zip(wrt).all(fits),
+            "gradients: expected a sum of the shape of each variable"
+        );
+        let gradients = self.run(loss, wrt, Mode::Spend, sums);
         gradients.into_iter().map(Var::into_value).collect()
     }
 
@@ -230,34 +251,66 @@ impl<T: Element> Tape<T> {
     }
 
     #[track_caller]
-    fn run(&self, loss: &Var<T>, wrt: &[&Var<T>], mode: Mode) -> Vec<Var<T>> {
+    fn run(&self, loss: &Var<T>, wrt: &[&Var<T>], mode: Mode, sums: Vec<Tensor<T>>) -> Vec<Var<T>> {
         assert!(
             loss.shape().elements() == 1,
             "gradients: expected a loss that is one number, found shape {}",
             loss.shape()
         );
-        let zeros = |x: &Var<T>| Var::constant(Tensor::zeros(*x.shape()));
-        if !loss.is_recorded() {
-            return (wrt.iter())
-                .map(|x| (self.id_of(x, "a variable"), zeros(x)).1)
-                .collect();
-        }
-        let last = self.id_of(loss, "the loss");
-        let mut first = last;
-        let mut parts = Recycled::new();
-        parts.resize(last + 1, Part::None);
+        let mut ids = Recycled::new();
         for x in wrt {
-            let id = self.id_of(x, "a variable");
-            first = first.min(id);
-            if id <= last {
-                parts[id] = Part::Wanted;
-            }
+            ids.push(self.id_of(x, "a variable"));
         }
-        self.mark_dependents(first, &mut parts);
+        let mut sums = sums.into_iter();
+        let mut sums: Vec<_> = wrt.iter().map(|_| sums.next().map(Var::constant)).collect();
         // The gradient of each node, as far as it is known.
         let mut slots = Recycled::new();
-        slots.resize_with(last + 1, || None);
-        slots[last] = Some(Var::constant(Tensor::ones(*loss.shape())));
+        if loss.is_recorded() {
+            let last = self.id_of(loss, "the loss");
+            slots.resize_with(last + 1, || None);
+            // What is added to the gradient of a leaf may begin its sum. The gradient of another
+            // node is passed on, and that of one asked for twice belongs to both.
+            for (i, &id) in ids.iter().enumerate() {
+                let others = [&ids[..i], &ids[i + 1..]];
+                let once = others.iter().all(|others| !others.contains(&id));
+                if id < last && once && self.nodes.parents(id as u32) == 0 {
+                    slots[id] = sums[i].take();
+                }
+            }
+            slots[last] = Some(Var::constant(Tensor::ones(*loss.shape())));
+            slots = self.backward(last, &ids, mode, slots);
+        }
+        (wrt.iter().zip(&mut sums).enumerate())
+            .map(|(i, (x, sum))| {
+                // The gradient moves out, unless the same variable is asked for once more.
+                let again = ids[i + 1..].contains(&ids[i]);
+                let slot = slots.get_mut(ids[i]);
+                let gradient = slot.and_then(|slot| if again { slot.clone() } else { slot.take() });
+                match (sum.take(), gradient) {
+                    (Some(sum), Some(gradient)) => sum.accumulate(gradient),
+                    (Some(gradient), None) | (None, Some(gradient)) => gradient,
+                    (None, None) => Var::constant(Tensor::zeros(*x.shape())),
+                }
+            })
+            .collect()
+    }
+
+    /// The reverse loop, from node `last` to the first of `wanted`.
+    #[track_caller]
+    fn backward(
+        &self,
+        last: usize,
+        wanted: &[usize],
+        mode: Mode,
+        slots: Recycled<Option<Var<T>>>,
+    ) -> Recycled<Option<Var<T>>> {
+        let first = wanted.iter().fold(last, |first, &id| first.min(id));
+        let mut parts = Recycled::new();
+        parts.resize(last + 1, Part::None);
+        for &id in wanted.iter().filter(|&&id| id <= last) {
+            parts[id] = Part::Wanted;
+        }
+        self.mark_dependents(first, &mut parts);
         let slots = RefCell::new(slots);
         for id in (first..=last).rev() {
             if parts[id] != Part::None {
@@ -267,19 +320,7 @@ impl<T: Element> Tape<T> {
                 self.nodes.spend(id);
             }
         }
-        let mut slots = slots.into_inner();
-        (wrt.iter().enumerate())
-            .map(|(i, x)| {
-                let id = self.id_of(x, "a variable");
-                // The gradient moves out, unless the same variable is asked for once more.
-                let again = wrt[i + 1..]
-                    .iter()
-                    .any(|y| y.node().is_some_and(|n| n.1 == id as u32));
-                let slot = slots.get_mut(id);
-                let gradient = slot.and_then(|slot| if again { slot.clone() } else { slot.take() });
-                gradient.unwrap_or_else(|| zeros(x))
-            })
-            .collect()
+        slots.into_inner()
     }
 
     /// Passes the gradient of node `id` on to its operands.

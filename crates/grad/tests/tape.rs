@@ -1,5 +1,7 @@
 //! What the tape promises: order, lifetimes, and panics that name what is wrong.
 
+use grad::kernels::conv::{Conv2d, Padding};
+use grad::kernels::gemm::Activation;
 use grad::{Op, Saves, Tape, Tensor, Var, Vjp};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -96,6 +98,61 @@ fn a_tape_can_be_differentiated_again_unless_it_is_spent() {
         assert_eq!(tape.gradients(&y, &[&x])[0].item(), 6.0);
     }
     assert_eq!(tape.into_gradients(&y, &[&x])[0].item(), 6.0);
+}
+
+/// x -> x * x, twice through a convolution and a linear layer that share their weights, so that
+/// every rule which adds in place meets a sum.
+#[test]
+fn sums_go_on_from_an_earlier_tape() {
+    let geometry = Conv2d::new([2, 4, 5, 3], 3, [3, 3]).with_padding(Padding::same(3));
+    let values = [
+        Tensor::from_fn([2, 4, 5, 3], |i| (0.7 * i as f64).sin()),
+        Tensor::from_fn([3, 3, 3, 3], |i| (1.3 * i as f64).cos()),
+        Tensor::from_fn([3, 3], |i| 0.3 * i as f64 - 1.0),
+    ];
+    let run = |scale: f64, sums: Option<Vec<Tensor<f64>>>| {
+        let tape = Tape::new();
+        let vars: Vec<_> = values
+            .iter()
+            .map(|x| tape.var(x.map(|x| scale * x)))
+            .collect();
+        let [x, w, v] = &vars[..] else { unreachable!() };
+        let once = x.conv2d(w, geometry);
+        let twice = x.linear(v, None, Activation::Identity).conv2d(w, geometry);
+        let inner = &once + &twice.linear(v, None, Activation::Identity);
+        let unused = tape.var(Tensor::scalar(1.0));
+        let wrt = [x, w, v, &inner, x, &unused];
+        let loss = (&inner * &once).sum();
+        match sums {
+            None => tape.gradients(&loss, &wrt),
+            Some(sums) => tape.into_gradient_sums(&loss, &wrt, sums),
+        }
+    };
+    let (first, second) = (run(1.0, None), run(0.5, None));
+    let sums = run(0.5, Some(first.clone()));
+    for ((a, b), sum) in first.iter().zip(&second).zip(&sums) {
+        assert_eq!(sum.shape(), a.shape());
+        for ((a, b), sum) in a.data().iter().zip(b.data()).zip(sum.data()) {
+            assert!(
+                (a + b - sum).abs() < 1e-12 * (1.0 + sum.abs()),
+                "{a} + {b}: {sum}"
+            );
+        }
+    }
+    assert_eq!(run(1.0, Some(Vec::new())), first);
+}
+
+#[test]
+fn a_sum_for_each_variable_or_none() {
+    let tape = Tape::new();
+    let x = scalar(&tape, 3.0);
+    let y = &x * &x;
+    let sums = vec![Tensor::zeros([2])];
+    let message = panic_of(|| drop(tape.into_gradient_sums(&y, &[&x], sums)));
+    assert!(
+        message.contains("a sum of the shape of each variable"),
+        "{message}"
+    );
 }
 
 #[test]

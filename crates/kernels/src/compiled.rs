@@ -10,7 +10,7 @@ use crate::autoregressive::nade;
 use crate::buffer::Plain;
 use crate::conv::{self, Conv2d, Weights};
 use crate::elementwise::{Binary, Operand, Unary, broadcast, combine};
-use crate::gemm::{Activation, Epilogue};
+use crate::gemm::{Activation, Beta, Epilogue};
 use crate::recurrent::{self, Lstm};
 use crate::reduce::{
     self, batch_norm, bias, columns, gate, layer_norm, likelihood, logistics, rows, softmax,
@@ -159,11 +159,15 @@ compiled! {
     ) {
         conv::forward_body(g, x, w, plus, y, epilogue)
     }
-    fn conv_input_gradient(g: &Conv2d, gy: &[Self], w: Weights<Self>, gx: &mut [Self]) {
-        conv::input_gradient_body(g, gy, w, gx)
+    fn conv_input_gradient(
+        g: &Conv2d, gy: &[Self], w: Weights<Self>, beta: Beta, gx: &mut [Self],
+    ) {
+        conv::input_gradient_body(g, gy, w, beta, gx)
     }
-    fn conv_weight_gradient(g: &Conv2d, x: &[Self], gy: &[Self], gw: &mut [Self]) {
-        conv::weight_gradient_body(g, x, gy, gw)
+    fn conv_weight_gradient(
+        g: &Conv2d, x: &[Self], gy: &[Self], beta: Beta, gw: &mut [Self],
+    ) {
+        conv::weight_gradient_body(g, x, gy, beta, gw)
     }
 
     fn attention_forward(

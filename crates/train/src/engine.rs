@@ -2,8 +2,9 @@
 //!
 //! 1. The batch is cut into micro-batches of the size the model asks for. Each runs forward and
 //!    backward on a tape of its own, with kernels that stay on its thread.
-//! 2. Micro-batches form groups of neighbours, at most as many as [`HELD`] allows. Those of a group
-//!    run one after another and add into one gradient, so memory does not grow with the batch.
+//! 2. Micro-batches form groups of neighbours, at most as many as [`HELD`] allows, and pairs at
+//!    least where gradients are [`LARGE`]. Those of a group run one after another and add into one
+//!    gradient, so memory does not grow with the batch, and a product adds while it stores.
 //! 3. Groups run side by side as the leaves of a binary tree and are added from the leaves up; the
 //!    last two sums are added where the optimiser reads them.
 //!
@@ -28,6 +29,10 @@ const HELD: usize = 256 << 20;
 /// The least number of groups that a batch may be dealt to, and the greatest.
 const FEWEST: usize = 8;
 const MOST: usize = 64;
+/// Gradients of more bytes do not stay in a core's second-level cache. Then groups above the least
+/// number are pairs at least: half the sums, and the second micro-batch adds to what the first
+/// has made.
+const LARGE: usize = 2 << 20;
 
 /// Makes the part `range` of the batch of a step.
 pub type Images<'a> = dyn Fn(Range<usize>) -> Batch + Sync + 'a;
@@ -166,14 +171,15 @@ impl Engine {
     /// Loss and gradients of the whole batch.
     fn pass(&self, phase: usize, len: usize, images: &Images) -> Pass {
         match self.spread {
-            Spread::IntraOp => self.lane(phase, 0..len, images),
+            Spread::IntraOp => self.lane(phase, 0..len, images, Vec::new()),
             Spread::Lanes(size) => {
                 let bytes = self.optimisers[phase]
                     .ids()
                     .map(|id| size_of_val(self.params[id].value.data()))
                     .sum::<usize>();
-                let most = (HELD / bytes.max(1)).clamp(FEWEST, MOST);
-                let groups = groups(len, size.max(1), most);
+                let each = if bytes > LARGE { 2 * size } else { size };
+                let most = (HELD / bytes.max(1)).min(len.div_ceil(each.max(1)));
+                let groups = groups(len, size.max(1), most.clamp(FEWEST, MOST));
                 if groups.len() < 2 {
                     return self.tree(phase, &groups, images);
                 }
@@ -187,11 +193,15 @@ impl Engine {
     fn tree(&self, phase: usize, groups: &[Group], images: &Images) -> Pass {
         if let [group] = groups {
             return parallel::serial(|| {
-                let mut lanes = group
+                let lane = |sums, lane: &Range<usize>| self.lane(phase, lane.clone(), images, sums);
+                let (first, others) = group.split_first().expect("a group has a lane");
+                others
                     .iter()
-                    .map(|lane| self.lane(phase, lane.clone(), images));
-                let first = lanes.next().expect("a group has a lane");
-                lanes.fold(first, Pass::plus)
+                    .fold(lane(Vec::new(), first), |mut pass, part| {
+                        let mut next = lane(std::mem::take(&mut pass.gradients[0]), part);
+                        pass.gradients[0] = std::mem::take(&mut next.gradients[0]);
+                        pass.add_scalars(next)
+                    })
             });
         }
         let (left, right) = self.halves(phase, groups, images);
@@ -207,8 +217,15 @@ impl Engine {
         )
     }
 
-    /// Forward and backward on one part of the batch.
-    fn lane(&self, phase: usize, part: Range<usize>, images: &Images) -> Pass {
+    /// Forward and backward on one part of the batch; its gradients are added to `sums`, if there
+    /// are any.
+    fn lane(
+        &self,
+        phase: usize,
+        part: Range<usize>,
+        images: &Images,
+        sums: Vec<Tensor<f32>>,
+    ) -> Pass {
         let Phase { prefix, .. } = self.recipe.phases[phase];
         let count = part.len();
         let batch = images(part);
@@ -219,7 +236,7 @@ impl Engine {
         let Loss { sum, parts } = self.model.loss(phase, &bound, &batch);
         let loss = f64::from(sum.item());
         let wrt: Vec<&Var<f32>> = bound.recorded().map(|(_, var)| var).collect();
-        let gradients = tape.into_gradients(&sum, &wrt);
+        let gradients = tape.into_gradient_sums(&sum, &wrt, sums);
         let updates = bound
             .take_updates()
             .into_iter()

@@ -8,7 +8,7 @@ use crate::{Element, Op, Saves, Shape, Tensor, Var, Vjp};
 #[cfg(doc)]
 use kernels::conv::Taps;
 use kernels::conv::{self, Conv2d};
-use kernels::gemm::{Activation, Epilogue};
+use kernels::gemm::{Activation, Beta, Epilogue};
 
 /// A convolution with stride, dilation, uneven padding and a masked tap.
 fn strided() -> Conv2d {
@@ -176,8 +176,22 @@ impl<T: Element> Op<T> for Forward {
         if at.inputs() > 3 {
             at.give(3, || gy.clone());
         }
-        at.give(0, || gy.conv2d_input_gradient(&at.input(1), self.geometry));
-        at.give(1, || at.input(0).conv2d_weight_gradient(&gy, self.geometry));
+        let g = self.geometry;
+        at.give_part(
+            0,
+            gy.clone(),
+            |gx, gy| {
+                let w = at.input(1);
+                conv::input_gradient(&g, gy, w.value().weights(), Beta::One, gx)
+            },
+            |gy| gy.conv2d_input_gradient(&at.input(1), g),
+        );
+        at.give_part(
+            1,
+            gy,
+            |gw, gy| conv::weight_gradient(&g, at.input(0).value().data(), gy, Beta::One, gw),
+            |gy| at.input(0).conv2d_weight_gradient(&gy, g),
+        );
     }
 }
 
@@ -197,7 +211,7 @@ impl<T: Element> Op<T> for InputGradient {
         assert_shape("conv2d_input_gradient", "gy", gy, y_shape(g));
         assert_shape("conv2d_input_gradient", "w", w, w_shape(g));
         Tensor::build(x_shape(g), |gx| {
-            conv::input_gradient(g, gy.data(), w.weights(), gx)
+            conv::input_gradient(g, gy.data(), w.weights(), Beta::Zero, gx)
         })
     }
     fn vjp(&self, at: &Vjp<'_, T>, h: Var<T>) {
@@ -222,7 +236,7 @@ impl<T: Element> Op<T> for WeightGradient {
         assert_shape("conv2d_weight_gradient", "x", x, x_shape(g));
         assert_shape("conv2d_weight_gradient", "gy", gy, y_shape(g));
         Tensor::build(w_shape(g), |gw| {
-            conv::weight_gradient(g, x.data(), gy.data(), gw)
+            conv::weight_gradient(g, x.data(), gy.data(), Beta::Zero, gw)
         })
     }
     fn vjp(&self, at: &Vjp<'_, T>, h: Var<T>) {

@@ -84,10 +84,29 @@ impl<T: Element> Op<T> for Linear {
     }
     fn vjp(&self, at: &Vjp<'_, T>, g: Var<T>) {
         let g = through(self.0, at, g, 2);
-        at.give(0, || g.matmul_with(&at.input(1), false, true));
-        at.give(1, || {
-            rows_of(&at.input(0)).matmul_with(&rows_of(&g), true, false)
-        });
+        let [k, n] = at.input_shape(1)[..] else {
+            unreachable!("the forward pass took w as a matrix");
+        };
+        at.give_part(
+            0,
+            g.clone(),
+            |gx, g| {
+                let (m, w) = (g.len() / n.max(1), at.input(1));
+                let (g, w) = (Mat::new(g, m, n), Mat::new(w.value().data(), k, n));
+                gemm(g, w.t(), Beta::One, gx, Epilogue::NONE);
+            },
+            |g| g.matmul_with(&at.input(1), false, true),
+        );
+        at.give_part(
+            1,
+            g,
+            |gw, g| {
+                let (m, x) = (g.len() / n.max(1), at.input(0));
+                let (x, g) = (Mat::new(x.value().data(), m, k), Mat::new(g, m, n));
+                gemm(x.t(), g, Beta::One, gw, Epilogue::NONE);
+            },
+            |g| rows_of(&at.input(0)).matmul_with(&rows_of(&g), true, false),
+        );
     }
 }
 

@@ -25,7 +25,7 @@ use super::plan::{Phase, Plan, Run};
 use super::scatter;
 use crate::buffer::Buffer;
 use crate::element::Element;
-use crate::gemm::{Activation, Epilogue, transpose};
+use crate::gemm::{Activation, Beta, Epilogue, transpose};
 use crate::parallel::{self, Shared, each};
 use crate::simd::Isa;
 
@@ -86,13 +86,22 @@ impl<'a, T: Element> Packed<'a, T> {
     }
 }
 
-/// Computes the whole result, which is overwritten.
+/// What is added to a result before the activation.
+#[derive(Clone, Copy)]
+enum Plus<'a, T> {
+    Nothing,
+    Numbers(&'a [T]),
+    /// What the result holds.
+    Itself,
+}
+
+/// Computes the whole result.
 fn gather<T: Element>(
     plan: &Plan,
     isa: Isa,
     source: &[T],
     packed: &Packed<'_, T>,
-    plus: Option<&[T]>,
+    plus: Plus<T>,
     activation: Activation,
     result: &mut [T],
 ) {
@@ -115,14 +124,19 @@ fn gather<T: Element>(
             let [len, to] =
                 [&plan.source, &plan.result].map(|image| image.iter().product::<usize>());
             image.set(&source[n * len..][..len]);
+            // SAFETY: image `n` lies inside the result; strips of it are disjoint rows.
+            let result = unsafe { shared.get().add(n * to) };
             let unit = Unit {
                 plan,
                 isa,
                 packed,
-                plus: plus.map_or(std::ptr::null(), |plus| plus[n * to..].as_ptr()),
+                plus: match plus {
+                    Plus::Nothing => std::ptr::null(),
+                    Plus::Numbers(plus) => plus[n * to..].as_ptr(),
+                    Plus::Itself => result,
+                },
                 activation,
-                // SAFETY: image `n` lies inside the result; strips of it are disjoint rows.
-                result: unsafe { shared.get().add(n * to) },
+                result,
             };
             for phase in plan.phases() {
                 let rows = phase.size[0];
@@ -280,14 +294,21 @@ pub(super) fn forward<T: Element>(
             to[panel.count..].fill(T::ZERO);
         }
     });
+    let plus = plus.map_or(Plus::Nothing, Plus::Numbers);
     gather(&plan, isa, x, &packed, plus, epilogue.activation, y);
 }
 
 /// The gradient by x.
-pub(super) fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: Weights<T>, gx: &mut [T]) {
+pub(super) fn input_gradient<T: Element>(
+    g: &Conv2d,
+    gy: &[T],
+    w: Weights<T>,
+    beta: Beta,
+    gx: &mut [T],
+) {
     let isa = Isa::current();
     if scatter::pays::<T>(g, isa) {
-        return scatter::input_gradient(g, gy, w.data, gx);
+        return scatter::input_gradient(g, gy, w.data, beta, gx);
     }
     let limits = Limits::of::<T>(isa);
     let g = &g.flattened();
@@ -311,5 +332,9 @@ pub(super) fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: Weights<T>, gx
             }
         }
     });
-    gather(&plan, isa, gy, &packed, None, Activation::Identity, gx);
+    let plus = match beta {
+        Beta::Zero => Plus::Nothing,
+        Beta::One => Plus::Itself,
+    };
+    gather(&plan, isa, gy, &packed, plus, Activation::Identity, gx);
 }

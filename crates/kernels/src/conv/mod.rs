@@ -20,7 +20,7 @@ pub use geometry::{Conv2d, Padding, Taps};
 
 use crate::element::Element;
 use crate::flops;
-use crate::gemm::{Epilogue, GemmElement};
+use crate::gemm::{Beta, Epilogue, GemmElement};
 
 /// What a number type brings to a convolution; every [`Element`] has it.
 pub trait ConvElement: GemmElement + micro::Micro {}
@@ -80,40 +80,53 @@ pub(crate) fn forward_body<T: Element>(
 
 /// The gradient by x of <y, gy>: a transposed convolution of gy with w.
 ///
-/// Shapes as in [`forward`], gy like y, gx like x. gx is overwritten.
+/// Shapes as in [`forward`], gy like y, gx like x. gx is overwritten, or with [`Beta::One`] added to.
 ///
 /// # Panics
 /// If a slice does not have the length its shape asks for, or `g` fails [`Conv2d::check`].
 #[track_caller]
 #[inline]
-pub fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: Weights<T>, gx: &mut [T]) {
-    T::conv_input_gradient(g, gy, w, gx)
+pub fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: Weights<T>, beta: Beta, gx: &mut [T]) {
+    T::conv_input_gradient(g, gy, w, beta, gx)
 }
 
 #[track_caller]
-pub(crate) fn input_gradient_body<T: Element>(g: &Conv2d, gy: &[T], w: Weights<T>, gx: &mut [T]) {
+pub(crate) fn input_gradient_body<T: Element>(
+    g: &Conv2d,
+    gy: &[T],
+    w: Weights<T>,
+    beta: Beta,
+    gx: &mut [T],
+) {
     check("input_gradient", g, gx.len(), w.data.len(), gy.len());
     flops::add(|| g.flops());
-    gather::input_gradient(g, gy, w, gx);
+    gather::input_gradient(g, gy, w, beta, gx);
 }
 
 /// The gradient by w of <y, gy>.
 ///
-/// Shapes as in [`forward`], gy like y, gw like w. gw is overwritten; unused taps get exactly 0.
+/// Shapes as in [`forward`], gy like y, gw like w. gw is overwritten, unused taps with exactly 0;
+/// or with [`Beta::One`] added to.
 ///
 /// # Panics
 /// If a slice does not have the length its shape asks for, or `g` fails [`Conv2d::check`].
 #[track_caller]
 #[inline]
-pub fn weight_gradient<T: Element>(g: &Conv2d, x: &[T], gy: &[T], gw: &mut [T]) {
-    T::conv_weight_gradient(g, x, gy, gw)
+pub fn weight_gradient<T: Element>(g: &Conv2d, x: &[T], gy: &[T], beta: Beta, gw: &mut [T]) {
+    T::conv_weight_gradient(g, x, gy, beta, gw)
 }
 
 #[track_caller]
-pub(crate) fn weight_gradient_body<T: Element>(g: &Conv2d, x: &[T], gy: &[T], gw: &mut [T]) {
+pub(crate) fn weight_gradient_body<T: Element>(
+    g: &Conv2d,
+    x: &[T],
+    gy: &[T],
+    beta: Beta,
+    gw: &mut [T],
+) {
     check("weight_gradient", g, x.len(), gw.len(), gy.len());
     flops::add(|| g.flops());
-    weight::weight_gradient(g, x, gy, gw);
+    weight::weight_gradient(g, x, gy, beta, gw);
 }
 
 #[track_caller]

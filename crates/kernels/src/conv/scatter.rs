@@ -47,13 +47,15 @@ struct Target {
 impl crate::buffer::Plain for Target {}
 
 /// The gradient by x.
-pub(super) fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: &[T], gx: &mut [T]) {
+pub(super) fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: &[T], beta: Beta, gx: &mut [T]) {
     let isa = Isa::current();
     let plan = Plan::forward(g);
     let (ci, co) = (g.in_channels, g.out_channels);
     let rows = g.taps.count() * ci;
     if rows == 0 || gx.is_empty() || plan.result.contains(&0) {
-        gx.fill(T::ZERO);
+        if beta == Beta::Zero {
+            gx.fill(T::ZERO);
+        }
         return;
     }
     let planes = Planes::new(&plan);
@@ -87,7 +89,7 @@ pub(super) fn input_gradient<T: Element>(g: &Conv2d, gy: &[T], w: &[T], gx: &mut
         };
         let gy = &gy[first * gy_image..end * gy_image];
         let weights = Mat::new(&weights, rows, co);
-        isa.scoped(|| parallel::serial(|| planes.images(isa, weights, &targets, gy, gx)));
+        isa.scoped(|| parallel::serial(|| planes.images(isa, weights, &targets, gy, beta, gx)));
     });
 }
 
@@ -132,6 +134,7 @@ impl Planes<'_> {
         weights: Mat<T>,
         targets: &[Target],
         gy: &[T],
+        beta: Beta,
         gx: &mut [T],
     ) {
         let [height, width, channels] = self.plan.source;
@@ -162,7 +165,7 @@ impl Planes<'_> {
                 done += some;
                 if row + some == rows {
                     let gx = &mut gx[image * height * width * channels..];
-                    self.interleave(&sums, &mut gx[..height * width * channels]);
+                    self.interleave(&sums, beta, &mut gx[..height * width * channels]);
                     sums.fill(T::ZERO);
                 }
             }
@@ -170,19 +173,23 @@ impl Planes<'_> {
     }
 
     /// Planes without their margins to pixels of channels.
-    fn interleave<T: Element>(&self, sums: &[T], gx: &mut [T]) {
+    fn interleave<T: Element>(&self, sums: &[T], beta: Beta, gx: &mut [T]) {
         let [height, width, channels] = self.plan.source;
         let left = self.plan.margin[0];
         for i in 0..height {
             for k in 0..channels {
                 let from = &sums[(k * height + i) * self.row..][..self.row];
                 let to = &mut gx[i * width * channels..][..width * channels];
-                if channels == 1 && self.plan.step[1] == 1 {
+                if channels == 1 && self.plan.step[1] == 1 && beta == Beta::Zero {
                     to.copy_from_slice(&from[left..][..width]);
                     continue;
                 }
                 for (j, to) in to[k..].iter_mut().step_by(channels).enumerate() {
-                    *to = from[self.place(left + j)];
+                    let from = from[self.place(left + j)];
+                    *to = match beta {
+                        Beta::Zero => from,
+                        Beta::One => *to + from,
+                    };
                 }
             }
         }

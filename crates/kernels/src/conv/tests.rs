@@ -51,6 +51,13 @@ struct Results<T> {
     y: Vec<T>,
     gx: Vec<T>,
     gw: Vec<T>,
+    /// gw added to what [`start`] gives.
+    gw_sum: Vec<T>,
+}
+
+/// What a gradient is added to.
+fn start<T: From<f32>>(len: usize) -> Vec<T> {
+    numbers(6, len)
 }
 
 /// All three kernels into buffers full of NaN.
@@ -74,11 +81,18 @@ fn run<T: Element + From<f32>>(
         forward(g, x, w, plus, &mut y, epilogue);
         assert!(is_unwritten(&before) || before == y, "{g:?}");
         let before = std::mem::replace(&mut gx, nan(g.x_len()));
-        input_gradient(g, gy, w, &mut gx);
+        input_gradient(g, gy, w, Beta::Zero, &mut gx);
         assert!(is_unwritten(&before) || before == gx, "{g:?}");
+        let before = start::<T>(gx.len());
+        let mut sum = before.clone();
+        input_gradient(g, gy, w, Beta::One, &mut sum);
+        let added = before.iter().zip(&gx).map(|(&before, &gx)| before + gx);
+        assert!(added.eq(sum), "{g:?}");
     }
-    weight_gradient(g, x, gy, &mut gw);
-    Results { y, gx, gw }
+    weight_gradient(g, x, gy, Beta::Zero, &mut gw);
+    let mut gw_sum = start(gw.len());
+    weight_gradient(g, x, gy, Beta::One, &mut gw_sum);
+    Results { y, gx, gw, gw_sum }
 }
 
 /// The three kernels on every instruction set against the naive twins.
@@ -113,6 +127,15 @@ fn check<T: Element + From<f32> + Into<f64>>(
         );
         let pixels = g.batch * g.out_height() * g.out_width();
         near(&what("weight_gradient"), pixels, &found.gw, &gw);
+        let sum: Vec<f64> = (start::<f64>(gw.len()).iter().zip(&gw))
+            .map(|(a, b)| a + b)
+            .collect();
+        near(
+            &what("weight_gradient added"),
+            pixels + 1,
+            &found.gw_sum,
+            &sum,
+        );
         let tap = g.in_channels * g.out_channels;
         for (t, gw) in found.gw.chunks_exact(tap.max(1)).enumerate() {
             let used = g.taps.contains(t / g.kernel[1], t % g.kernel[1]);

@@ -25,6 +25,7 @@ use super::panel::{Limits, Panel, cut};
 use super::plan::{Plan, Run};
 use crate::buffer::Buffer;
 use crate::element::Element;
+use crate::gemm::Beta;
 use crate::parallel::{self, Shared, each};
 use crate::simd::Isa;
 use std::ops::Range;
@@ -46,10 +47,12 @@ const GROUP_PIXELS: [usize; 2] = [128, 256];
 const LARGE: usize = 512 << 10;
 
 /// The gradient by w.
-pub(super) fn weight_gradient<T: Element>(g: &Conv2d, x: &[T], gy: &[T], gw: &mut [T]) {
+pub(super) fn weight_gradient<T: Element>(g: &Conv2d, x: &[T], gy: &[T], beta: Beta, gw: &mut [T]) {
     let isa = Isa::current();
     let plan = Plan::forward(g);
-    gw.fill(T::ZERO);
+    if beta == Beta::Zero {
+        gw.fill(T::ZERO);
+    }
     let pixels = plan.result[0] * plan.result[1];
     let work = plan.len() * pixels * g.out_channels;
     if work == 0 || g.batch == 0 {
@@ -184,6 +187,7 @@ impl<T: Element> Sum<'_, T> {
         let pieces = runs.iter().map(count_tiles).sum::<usize>().div_ceil(2);
         let mut piece = 0;
         let x_row = plan.pitch() * channels * plan.step[0];
+        let x_step = plan.step[1] * channels;
         for panel in panels.clone() {
             let gy = self.panel(copy, panel, n..n + count, block);
             for run in runs {
@@ -196,9 +200,16 @@ impl<T: Element> Sum<'_, T> {
                 for (pair, size) in tiles(run, panel) {
                     let next = [(gy_next, gy_len), (x_next, x_len)][piece % 2];
                     let steps = count * (b - a) * cols;
+                    // Rows without margins are one long row: a loop over few pixels ends in a
+                    // branch that is often mispredicted.
+                    let (long_rows, long_cols) = if x_row == cols * x_step {
+                        (1, (b - a) * cols)
+                    } else {
+                        (b - a, cols)
+                    };
                     let tile = micro::Outer {
                         x: x.wrapping_add(pair),
-                        x_step: plan.step[1] * channels,
+                        x_step,
                         x_row_step: x_row,
                         x_image_step: images.step(),
                         gy: gy.start.wrapping_add((a - top) * cols * gy.step),
@@ -206,8 +217,8 @@ impl<T: Element> Sum<'_, T> {
                         gy_row_step: cols * gy.step,
                         gy_image_step: gy.image_step,
                         images: count,
-                        rows: b - a,
-                        cols,
+                        rows: long_rows,
+                        cols: long_cols,
                         gw: self
                             .gw
                             .wrapping_add((run.tap * channels + pair) * co + panel.first),

@@ -23,6 +23,7 @@ use crate::buffer::Buffer;
 use crate::conv;
 use crate::element::Element;
 use crate::flops;
+use crate::gemm::Beta;
 use walk::Walk;
 
 /// Sizes of an LSTM over pictures.
@@ -163,7 +164,7 @@ impl Lstm {
         }
         let (conv, taps) = scan.convolution(shape);
         let mut all = Buffer::recycled(conv.w_len());
-        conv::weight_gradient(&conv, h, gx, &mut all);
+        conv::weight_gradient(&conv, h, gx, Beta::Zero, &mut all);
         let tap = gw.len() / taps.len();
         for (gw, from) in gw.chunks_exact_mut(tap).zip(taps) {
             gw.copy_from_slice(&all[from * tap..][..tap]);
