@@ -18,20 +18,31 @@
 //!    are neighbours: a 3x3 kernel has 3 runs, a 7x7 kernel on one channel 7 of length 7.
 //! 2. The tile fills the register file: 14 x 2 or 6 x 4 vectors of 32, 6 x 2 of 16. Every
 //!    height has an instance, so an image row is cut into tiles of nearly equal height.
-//! 3. One element of the result is one chain of multiply-adds in the order of the runs whatever
+//! 3. Two steps are one round of the loop where registers allow it, weights are asked for some
+//!    steps before they are read, and rows that follow each other in memory are one row: pointer
+//!    arithmetic competes with the multiply-adds for ports, and a loop's end is often mispredicted.
+//! 4. One element of the result is one chain of multiply-adds in the order of the runs whatever
 //!    the tile is, so how the work is cut never changes a bit.
+
+mod gather;
+mod outer;
 
 use super::panel::Limits;
 use super::plan::Run;
 use crate::element::Element;
 use crate::gemm::Activation;
-use crate::simd::{Isa, Kernel, Vector, dispatch, prefetch, unroll};
+use crate::simd::{Isa, Vector, dispatch, prefetch};
+use gather::GatherTile;
+use outer::OuterTile;
 
-/// What a later tile will read: a tile asks for one cache line of it a step.
+/// What will be read later. A tile asks for a cache line of it a step: for many at once there are
+/// no places to wait in, and then what is needed now waits, too.
 #[derive(Clone, Copy)]
 pub(super) struct Ahead {
     at: *const u8,
     step: usize,
+    /// From one to the next of the lines asked for in one step.
+    other: usize,
 }
 
 impl Ahead {
@@ -46,13 +57,29 @@ impl Ahead {
         Ahead {
             at: first.cast::<u8>().wrapping_add(bytes * p / pieces),
             step: (bytes / pieces).div_ceil(steps.max(1)),
+            other: 0,
         }
     }
 
+    /// The rows of a tile, one a step.
     #[inline(always)]
-    fn next(&mut self) {
-        prefetch(self.at);
-        self.at = self.at.wrapping_add(self.step);
+    fn rows<V: Vector>(first: *const V::Element, step: usize) -> Ahead {
+        Ahead {
+            at: first.cast(),
+            step: step * size_of::<V::Element>(),
+            other: V::LANES * size_of::<V::Element>(),
+        }
+    }
+
+    /// Asks for a line of a step of this round.
+    #[inline(always)]
+    fn ask(&self, step: usize, line: usize) {
+        prefetch(self.at.wrapping_add(step * self.step + line * self.other));
+    }
+
+    #[inline(always)]
+    fn advance(&mut self, steps: usize) {
+        self.at = self.at.wrapping_add(steps * self.step);
     }
 }
 
@@ -101,11 +128,17 @@ pub(super) struct Outer<T> {
 
 /// # Safety
 /// Every element that the description reaches lies in memory that may be read, and for the
-/// result written; the result overlaps nothing else.
+/// result written; the result overlaps nothing else, but may be what is added to it.
 pub(super) type GatherFn<T> = unsafe fn(Isa, &Gather<T>);
 /// # Safety
 /// As [`GatherFn`].
 pub(super) type OuterFn<T> = unsafe fn(Isa, &Outer<T>);
+
+/// Steps of a round: additions of pointers compete with the multiply-adds for their ports, and the
+/// widest tiles have registers left for the addresses of two steps.
+const fn round(nv: usize) -> usize {
+    if nv == 2 { 2 } else { 1 }
+}
 
 /// The tallest tile there is an instance of.
 const TALLEST: usize = 28;
@@ -170,200 +203,10 @@ const fn fits<V: Vector>(mr: usize, nv: usize) -> bool {
     Limits::by_lanes(V::LANES).rows(nv) >= mr
 }
 
-/// Hides from the optimiser where a value came from. Without it, loop strength reduction turns
-/// a few bases and shared steps into one pointer a pixel, and those do not fit the registers.
-#[inline(always)]
-#[allow(clippy::pointers_in_nomem_asm_block)] // Nothing is read through it.
-fn opaque<T>(mut x: *const T) -> *const T {
-    // SAFETY: an empty statement that touches one register.
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    unsafe {
-        std::arch::asm!("/* {0} */", inout(reg) x, options(nomem, nostack, preserves_flags));
-    }
-    x
-}
-
-/// Distances between the seven pixels that share a base, in bytes: with 1, 3 and 5 steps in
-/// registers, scaled addressing reaches 0 to 6.
-#[derive(Clone, Copy)]
-struct Step {
-    one: usize,
-    three: usize,
-    five: usize,
-}
-
-impl Step {
-    #[inline(always)]
-    fn new(step: usize) -> Step {
-        let hide = std::ptr::without_provenance::<u8>;
-        Step {
-            one: opaque(hide(step)).addr(),
-            three: opaque(hide(3 * step)).addr(),
-            five: opaque(hide(5 * step)).addr(),
-        }
-    }
-
-    /// Pixel I, given the base of its seven.
-    #[inline(always)]
-    fn of<const I: usize, T>(self, base: *const T) -> *const T {
-        base.wrapping_byte_add(match I % 7 {
-            0 => 0,
-            1 => self.one,
-            2 => 2 * self.one,
-            3 => self.three,
-            4 => 4 * self.one,
-            5 => self.five,
-            _ => 2 * self.three,
-        })
-    }
-}
-
 /// Whether vector `j` of `nv` has all its lanes.
 #[inline(always)]
 fn whole<V: Vector>(j: usize, nv: usize, last: usize) -> bool {
     j + 1 < nv || last == V::LANES
-}
-
-/// Stores a function of every sum.
-macro_rules! finish {
-    ($t:ident, $acc:ident, |$x:ident| $y:expr) => {{
-        let mut y = $t.y;
-        unroll!(row I < MR: {
-            unroll!(vector J < NV: {
-                let $x = $acc[I][J];
-                store($y, y.add(J * V::LANES), whole::<V>(J, NV, $t.last), $t.last);
-            });
-            y = y.wrapping_add($t.y_step);
-        });
-    }};
-}
-
-struct GatherTile<'a, T, const MR: usize, const NV: usize>(&'a Gather<T>);
-
-impl<T: Element, const MR: usize, const NV: usize> Kernel<T> for GatherTile<'_, T, MR, NV> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vector<Element = T>>(self) {
-        if const { !fits::<V>(MR, NV) } {
-            unreachable!("conv: a tile of {MR} x {NV} vectors");
-        }
-        let t = self.0;
-        // SAFETY: the caller of `run_gather` vouches for every element.
-        unsafe {
-            let mut acc = [[V::zero(); NV]; MR];
-            if !t.bias.is_null() {
-                unroll!(vector J < NV: {
-                    let bias = V::load_ptr(t.bias.add(J * V::LANES));
-                    unroll!(row I < MR: { acc[I][J] = bias; });
-                });
-            }
-            let mut w = t.w;
-            let mut ahead = t.ahead;
-            let mut y = t.y;
-            unroll!(row I < MR: {
-                unroll!(vector J < NV: { prefetch(y.wrapping_add(J * V::LANES)); });
-                y = y.wrapping_add(t.y_step);
-            });
-            let groups = const { MR.div_ceil(7) };
-            let step = Step::new(t.x_step * size_of::<T>());
-            for r in 0..t.run_count {
-                let run = *t.runs.add(r);
-                let mut x = [t.x.wrapping_offset(run.x); TALLEST / 7];
-                for (g, x) in x[..groups].iter_mut().enumerate() {
-                    *x = opaque(x.wrapping_add(7 * g * t.x_step));
-                }
-                for _ in 0..run.len {
-                    ahead.next();
-                    let mut row = [V::zero(); NV];
-                    unroll!(vector J < NV: { row[J] = V::load_ptr(w.add(J * V::LANES)); });
-                    unroll!(row I < MR: {
-                        let x = V::splat(*step.of::<I, T>(x[I / 7]));
-                        unroll!(vector J < NV: { acc[I][J] = x.mul_add(row[J], acc[I][J]); });
-                    });
-                    for x in &mut x[..groups] {
-                        *x = opaque(x.wrapping_add(1));
-                    }
-                    w = w.add(NV * V::LANES);
-                }
-            }
-            if !t.plus.is_null() {
-                let mut plus = t.plus;
-                unroll!(row I < MR: {
-                    unroll!(vector J < NV: {
-                        let whole = whole::<V>(J, NV, t.last);
-                        let plus = load::<V>(plus.add(J * V::LANES), whole, t.last);
-                        acc[I][J] = acc[I][J] + plus;
-                    });
-                    plus = plus.wrapping_add(t.y_step);
-                });
-            }
-            // An arm each, so that every sum goes from its register to memory: merging the arms
-            // before storing would spill them all.
-            let zero = V::zero();
-            match t.activation {
-                Activation::Identity => finish!(t, acc, |x| x),
-                Activation::Relu => finish!(t, acc, |x| zero.max(x)),
-                Activation::LeakyRelu(slope) => {
-                    let slope = V::constant(slope.into());
-                    finish!(t, acc, |x| slope.mul_add(zero.min(x), zero.max(x)));
-                }
-            }
-        }
-    }
-}
-
-struct OuterTile<'a, T, const MR: usize, const NV: usize, const RAGGED: bool>(&'a Outer<T>);
-
-impl<T: Element, const MR: usize, const NV: usize, const RAGGED: bool> Kernel<T>
-    for OuterTile<'_, T, MR, NV, RAGGED>
-{
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vector<Element = T>>(self) {
-        if const { !fits::<V>(MR, NV) } {
-            unreachable!("conv: a tile of {MR} x {NV} vectors");
-        }
-        let t = self.0;
-        // SAFETY: the caller of `run_outer` vouches for every element.
-        unsafe {
-            let mut acc = [[V::zero(); NV]; MR];
-            let mut ahead = t.ahead;
-            let mut gw = t.gw;
-            unroll!(row I < MR: {
-                unroll!(vector J < NV: { prefetch(gw.wrapping_add(J * V::LANES)); });
-                gw = gw.wrapping_add(t.gw_step);
-            });
-            for i in 0..t.images * t.rows {
-                let (n, i) = (i / t.rows, i % t.rows);
-                let mut x = t.x.add(n * t.x_image_step + i * t.x_row_step);
-                let mut gy = t.gy.add(n * t.gy_image_step + i * t.gy_row_step);
-                for _ in 0..t.cols {
-                    ahead.next();
-                    let mut row = [V::zero(); NV];
-                    unroll!(vector J < NV: {
-                        row[J] = load(gy.add(J * V::LANES), !RAGGED || J + 1 < NV, t.last);
-                    });
-                    unroll!(row I < MR: {
-                        let x = V::splat(*x.add(I));
-                        unroll!(vector J < NV: { acc[I][J] = x.mul_add(row[J], acc[I][J]); });
-                    });
-                    x = x.wrapping_add(t.x_step);
-                    gy = gy.wrapping_add(t.gy_step);
-                }
-            }
-            let mut gw = t.gw;
-            unroll!(row I < MR: {
-                unroll!(vector J < NV: {
-                    let gw = gw.add(J * V::LANES);
-                    let whole = !RAGGED || J + 1 < NV;
-                    store(load::<V>(gw, whole, t.last) + acc[I][J], gw, whole, t.last);
-                });
-                gw = gw.wrapping_add(t.gw_step);
-            });
-        }
-    }
 }
 
 /// # Safety
