@@ -115,8 +115,10 @@ mod tests {
     #[test]
     fn a_slab_ends_with_its_last_block() {
         let (_, slab) = cut(SLAB).expect("memory");
-        let slab = Arc::downgrade(&slab);
-        assert_eq!(slab.strong_count(), 0);
+        let watched = Arc::downgrade(&slab);
+        assert_eq!(watched.strong_count(), 1);
+        drop(slab);
+        assert_eq!(watched.strong_count(), 0);
     }
 
     #[test]
