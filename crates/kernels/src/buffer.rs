@@ -147,6 +147,13 @@ fn shared() -> std::sync::MutexGuard<'static, Shelf> {
         .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+/// How many large blocks of memory this thread, and how many any thread, has taken from the system,
+/// past its allocator, because no freed one would do. They stay as they are once a program is
+/// warm.
+pub fn large_blocks() -> (usize, usize) {
+    slab::cuts()
+}
+
 /// Gives all memory that lies on the shared shelf and on this thread's back to the system.
 pub fn release_unused() {
     drop(THREAD.try_with(RefCell::take));

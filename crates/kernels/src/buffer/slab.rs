@@ -6,7 +6,9 @@
 //! them share a slab. A slab goes back to the system with the last of its blocks.
 
 use memmap2::{MmapMut, MmapOptions};
+use std::cell::Cell;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 /// Smaller blocks are left to the allocator.
@@ -37,12 +39,25 @@ unsafe impl Send for Free {}
 
 static FREE: Mutex<Option<Free>> = Mutex::new(None);
 
+/// How many blocks were cut, by any thread and by each.
+static ANYWHERE: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    static HERE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How many blocks this thread, and how many any thread, has cut.
+pub(super) fn cuts() -> (usize, usize) {
+    (HERE.get(), ANYWHERE.load(Relaxed))
+}
+
 /// Zeroed memory of so many bytes, aligned to [`ALIGN`](super::ALIGN), and what keeps it mapped.
 /// None if the allocator should be asked instead.
 pub(super) fn cut(bytes: usize) -> Option<(NonNull<u8>, Arc<Slab>)> {
     if bytes < LEAST {
         return None;
     }
+    ANYWHERE.fetch_add(1, Relaxed);
+    HERE.set(HERE.get() + 1);
     if bytes > SLAB / 4 {
         return Free::new(bytes)?.cut(bytes);
     }
