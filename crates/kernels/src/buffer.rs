@@ -154,7 +154,8 @@ pub fn large_blocks() -> (usize, usize) {
     slab::cuts()
 }
 
-/// Gives all memory that lies on the shared shelf and on this thread's back to the system.
+/// Gives all memory that lies on the shared shelf and on this thread's back to the system, large
+/// blocks when no other block of their slab of 16 MiB is in use.
 pub fn release_unused() {
     drop(THREAD.try_with(RefCell::take));
     drop(std::mem::take(&mut *shared()));
