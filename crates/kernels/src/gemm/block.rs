@@ -14,7 +14,7 @@
 //!    memory once for each jc, where it lies.
 //! 2. a is copied only where its rows are not contiguous, and then if many panels of b pass over
 //!    columns far from each other, or if those are not contiguous either. It is copied to
-//!    columns: nothing of a is ever transposed.
+//!    columns: nothing of a is ever transposed. The first jc copies for all.
 //! 3. b is packed if more than a few rows pass over it: contiguous rows by the first block in
 //!    passing (reason 5 of `tile`), columns by a transposing copy just before. Rows that collide
 //!    in L1 are packed for all panels at once, each row in one piece: a tile that packs reads
@@ -29,8 +29,9 @@
 //!    is in registers.
 
 use super::kernels::Kernels;
+use super::layout::{CopyOfA, Layout, Rooms};
 use super::pack;
-use super::step::{Layout, Rooms, Step};
+use super::step::Step;
 use super::{Epilogue, Mat};
 use crate::buffer::Buffer;
 use std::cell::Cell;
@@ -43,6 +44,8 @@ const KC: usize = 1024;
 const B_IN_L2: usize = 9 << 15;
 /// Most numbers of a that stay in L2 beside what passes through: 256 KB.
 pub(super) const A_IN_L2: usize = 1 << 16;
+/// Most numbers of a in a copy that is kept for several blocks of columns: 64 MB.
+const A_KEPT: usize = 1 << 24;
 
 /// The right-hand operand as the loops see it.
 #[derive(Clone, Copy)]
@@ -176,12 +179,21 @@ pub(super) unsafe fn run(
     let layout = Layout::new(x, rows.len(), cols.len().min(nc), kc);
     // One vector of room for what spills over, rounded up so that both begin at cache lines.
     let room = |len: usize| (len + x.kernels.lanes).next_multiple_of(16);
+    let parts = Cut::new(0..cols.len().div_ceil(nr), nc.div_ceil(nr));
+    let groups = rows
+        .len()
+        .div_ceil(x.kernels.mr())
+        .div_ceil(layout.together);
+    let whole_a = groups * layout.half(x, kc);
+    let keep_a = layout.copy_a && !few_rows && parts.len() > 1;
+    let keep_a = keep_a && blocks.len() * whole_a <= A_KEPT;
+    let mut kept_a = Buffer::recycled(if keep_a { blocks.len() * whole_a } else { 0 });
     let a_len = match (layout.copy_a, few_rows) {
         (false, _) => 0,
         (true, true) => room(rows.len() * Layout::a_pitch(kc)),
+        (true, false) if keep_a => 0,
         (true, false) => 2 * layout.half(x, kc),
     };
-    let parts = Cut::new(0..cols.len().div_ceil(nr), nc.div_ceil(nr));
     let widest = parts.iter(0..parts.len()).map(|part| part.len()).max();
     let b_len = match (layout.pack_b, few_rows) {
         (false, _) => 0,
@@ -190,15 +202,30 @@ pub(super) unsafe fn run(
     };
     with_scratch(a_len + b_len, |scratch| {
         let (a, b) = scratch.split_at_mut(a_len);
-        let mut rooms = Rooms { a, b };
-        for part in parts.iter(0..parts.len()) {
+        for (p, part) in parts.iter(0..parts.len()).enumerate() {
             for (block, ks) in k_blocks(k).enumerate() {
                 if !blocks.contains(&block) {
                     continue;
                 }
+                let (copy_of_a, a) = if keep_a {
+                    let room = &mut kept_a[(block - blocks.start) * whole_a..][..whole_a];
+                    let first = p == 0;
+                    (
+                        if first {
+                            CopyOfA::ToKeep
+                        } else {
+                            CopyOfA::Kept
+                        },
+                        room,
+                    )
+                } else {
+                    (CopyOfA::InPassing, &mut *a)
+                };
+                let mut rooms = Rooms { a, b };
                 let step = Step {
                     x,
                     layout,
+                    copy_of_a,
                     rows: rows.clone(),
                     cols: cols.start + part.start * nr..cols.end.min(cols.start + part.end * nr),
                     ks,

@@ -4,6 +4,7 @@ mod block;
 mod element;
 mod fallback;
 mod kernels;
+mod layout;
 mod operands;
 mod pack;
 mod plan;

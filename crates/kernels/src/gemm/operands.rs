@@ -20,6 +20,16 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
+    /// So many elements one after the other.
+    pub(super) fn contiguous(start: *const f32, len: usize) -> Ahead {
+        Ahead {
+            start,
+            len,
+            jump: 0,
+            parts: 1,
+        }
+    }
+
     /// The first `rows` rows of `a`, which has `k` columns.
     pub(super) fn of(a: &Lhs, rows: usize, k: usize) -> Ahead {
         let (len, jump, parts) = if a.col_stride == 1 {

@@ -1,91 +1,21 @@
 //! One block of k: the two inner loops, in either order, and what each tile is given.
 
 use super::Activation;
-use super::block::{A_IN_L2, Cut, Product, Rhs};
+use super::block::{Cut, Product, Rhs};
+use super::layout::{CopyOfA, FEW_BLOCKS, Layout, Rooms};
 use super::operands::{Ahead, Lhs, Panel};
 use super::pack;
 use super::tile::Tile;
 use std::ops::Range;
 
-/// Up to how many blocks of rows are too few to pack contiguous rows of b for.
-const FEW_BLOCKS: usize = 2;
-/// Up to how many panels of b are too few to copy a for.
-const FEW_PANELS: usize = 2;
-/// Rows whose distance in bytes is a multiple of this all fall into the same set of L1, which
-/// does not hold what a tile reads ahead of its use.
-const COLLIDING: usize = 4096;
-/// Columns of a that are at most this far apart are as good as a copy.
-const NEAR: usize = 32;
-
-/// Most blocks of rows that are copied together, so that what is read at a time is a few cache
-/// lines.
-const TOGETHER: usize = 8;
 /// How much of k is copied at a time.
 const SLAB: usize = 16;
-
-/// Which operands are rearranged.
-#[derive(Clone, Copy)]
-pub(super) struct Layout {
-    /// a is copied, some blocks of rows at a time: its rows are not contiguous.
-    pub(super) copy_a: bool,
-    /// How many.
-    pub(super) together: usize,
-    /// b is packed into panels here.
-    pub(super) pack_b: bool,
-    /// All panels at once, since a pass over one would collide.
-    pub(super) at_once: bool,
-}
-
-impl Layout {
-    /// For so many rows of a and columns of b, and blocks of k of up to `kc`.
-    pub(super) fn new(x: &Product, rows: usize, cols: usize, kc: usize) -> Layout {
-        let (a, panels, mr) = (x.a, cols.div_ceil(x.kernels.nr()), x.kernels.mr());
-        let near = a.row_stride == 1 && (panels <= FEW_PANELS || a.col_stride <= NEAR);
-        let (pack_b, at_once) = match x.b {
-            Rhs::Packed(..) => (false, false),
-            Rhs::Plain(b) => {
-                let collide = (b.row_stride * size_of::<f32>()).is_multiple_of(COLLIDING);
-                let many = rows > FEW_BLOCKS * mr;
-                (
-                    b.col_stride != 1 || many,
-                    b.col_stride == 1 && many && collide,
-                )
-            }
-        };
-        Layout {
-            copy_a: a.col_stride != 1 && !near,
-            // The first ones are copied before anything else can be done.
-            together: (A_IN_L2 / (mr * kc).max(1))
-                .min(rows.div_ceil(5 * mr))
-                .clamp(1, TOGETHER),
-            pack_b,
-            at_once,
-        }
-    }
-
-    /// Room for what is copied together while blocks of k are at most `kc`.
-    pub(super) fn half(&self, x: &Product, kc: usize) -> usize {
-        let rows = self.together * x.kernels.mr();
-        (rows * Layout::a_pitch(kc) + x.kernels.lanes).next_multiple_of(16)
-    }
-
-    /// Numbers for each row in a copy of a: more than there are, since whole vectors are written,
-    /// and what spills over must not land on the next block of rows.
-    pub(super) fn a_pitch(kc: usize) -> usize {
-        kc.next_multiple_of(16) + 16
-    }
-}
-
-/// Where copies are put.
-pub(super) struct Rooms<'a> {
-    pub(super) a: &'a mut [f32],
-    pub(super) b: &'a mut [f32],
-}
 
 /// One step of the outer loops.
 pub(super) struct Step<'a> {
     pub(super) x: &'a Product<'a>,
     pub(super) layout: Layout,
+    pub(super) copy_of_a: CopyOfA,
     pub(super) rows: Range<usize>,
     pub(super) cols: Range<usize>,
     pub(super) ks: Range<usize>,
@@ -132,10 +62,10 @@ impl Step<'_> {
         }
     }
 
-    /// Rows outside, panels inside. The rooms hold two halves for blocks of rows of a and all
-    /// panels of b. While one half is multiplied, the other is filled, some of it before each
-    /// tile, which brings in what the next one copies: so that the copying takes place in the
-    /// shade of the multiply-adds.
+    /// Rows outside, panels inside. The rooms hold two halves for blocks of rows of a, or all of
+    /// them, and all panels of b. While one half is multiplied, the other is filled, some of it
+    /// before each tile, which brings in what the next one copies: so that the copying takes place
+    /// in the shade of the multiply-adds.
     ///
     /// # Safety
     /// The rectangle lies inside c and belongs to this thread.
@@ -151,9 +81,14 @@ impl Step<'_> {
             let end = blocks.get(blocks.len()).start;
             first.map_or(end, |i| i.start)..last.map_or(end, |i| i.end)
         };
-        if self.layout.copy_a {
+        let copies = self.layout.copy_a && self.copy_of_a != CopyOfA::Kept;
+        if copies {
             self.copy_a(group(0), 0..self.slabs(), rooms.a);
         }
+        let half = match self.copy_of_a {
+            CopyOfA::InPassing => rooms.a.len() / 2,
+            _ => rooms.a.len() / blocks.len().div_ceil(together).max(1),
+        };
         match x.b {
             Rhs::Plain(b) if self.layout.at_once => {
                 let ks = (self.ks.start, self.ks.len());
@@ -164,11 +99,18 @@ impl Step<'_> {
         for n in 0..blocks.len() {
             let i = blocks.get(n);
             let (current, later) = (n / together, n / together + 1);
-            let (now, then) = rooms.a.split_at_mut(rooms.a.len() / 2);
-            let (now, then) = if current.is_multiple_of(2) {
-                (now, then)
-            } else {
-                (then, now)
+            let next_kept = {
+                let next = (n + 1) / together;
+                let at = (i.end - rows(next).start) * Layout::a_pitch(self.ks.len());
+                rooms.a.as_ptr().wrapping_add(next * half + at)
+            };
+            let (now, then) = match self.copy_of_a {
+                CopyOfA::InPassing if !current.is_multiple_of(2) => {
+                    let (then, now) = rooms.a.split_at_mut(half);
+                    (now, then)
+                }
+                CopyOfA::InPassing => rooms.a.split_at_mut(half),
+                _ => rooms.a[current * half..].split_at_mut(half),
             };
             let tiles = group(current).count() * panels;
             let a = self.lhs(&i, rows(current).start, now);
@@ -185,17 +127,23 @@ impl Step<'_> {
                     let next = b.start.wrapping_add(self.ks.len() * nr);
                     (b, Panel { start: next, ..b })
                 };
-                let ahead = if self.layout.copy_a {
+                let ahead = if copies {
                     let tile = n % together * panels + q;
                     let some = |tile: usize| self.slabs() * tile / tiles;
                     self.copy_a(group(later), some(tile)..some(tile + 1), then);
                     self.ahead_of_copy(rows(later), some(tile + 1)..some(tile + 2))
                 } else {
-                    // A share of the rows that are read with the next block.
-                    let first = i.len() * q / panels;
-                    let count = i.len() * (q + 1) / panels - first;
-                    let ahead = self.a_at(i.end + first, self.ks.start);
-                    Ahead::of(&ahead, count, self.ks.len())
+                    // A share of what is read with the next block.
+                    let share = |all: usize| all * q / panels..all * (q + 1) / panels;
+                    if self.layout.copy_a {
+                        let some = share(i.len() * self.ks.len());
+                        let start = next_kept.wrapping_add(some.start);
+                        Ahead::contiguous(start, some.len())
+                    } else {
+                        let some = share(i.len());
+                        let ahead = self.a_at(i.end + some.start, self.ks.start);
+                        Ahead::of(&ahead, some.len(), self.ks.len())
+                    }
                 };
                 // SAFETY: the caller's promise about c; the operands are where they lie or were
                 // copied for these rows and this panel.

@@ -191,6 +191,8 @@ const LARGE: &[(usize, usize, usize)] = &[
     // Rows of b with gaps are 4096 bytes apart.
     (130, 520, 1021),
     (500, 17, 64),
+    // Two blocks of k, two of columns: a copy of a is kept.
+    (131, 1100, 540),
 ];
 
 #[test]

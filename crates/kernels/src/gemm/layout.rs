@@ -1,0 +1,86 @@
+//! Which operands a block of k rearranges, and where the copies go.
+
+use super::block::{A_IN_L2, Product, Rhs};
+
+/// Up to how many blocks of rows are too few to pack contiguous rows of b for.
+pub(super) const FEW_BLOCKS: usize = 2;
+/// Up to how many panels of b are too few to copy a for.
+const FEW_PANELS: usize = 2;
+/// Rows whose distance in bytes is a multiple of this all fall into the same set of L1, which
+/// does not hold what a tile reads ahead of its use.
+const COLLIDING: usize = 4096;
+/// Columns of a that are at most this far apart are as good as a copy.
+const NEAR: usize = 32;
+
+/// Most blocks of rows that are copied together, so that what is read at a time is a few cache
+/// lines.
+const TOGETHER: usize = 8;
+/// Which operands are rearranged.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    /// a is copied, some blocks of rows at a time: its rows are not contiguous.
+    pub(super) copy_a: bool,
+    /// How many.
+    pub(super) together: usize,
+    /// b is packed into panels here.
+    pub(super) pack_b: bool,
+    /// All panels at once, since a pass over one would collide.
+    pub(super) at_once: bool,
+}
+
+impl Layout {
+    /// For so many rows of a and columns of b, and blocks of k of up to `kc`.
+    pub(super) fn new(x: &Product, rows: usize, cols: usize, kc: usize) -> Layout {
+        let (a, panels, mr) = (x.a, cols.div_ceil(x.kernels.nr()), x.kernels.mr());
+        let near = a.row_stride == 1 && (panels <= FEW_PANELS || a.col_stride <= NEAR);
+        let (pack_b, at_once) = match x.b {
+            Rhs::Packed(..) => (false, false),
+            Rhs::Plain(b) => {
+                let collide = (b.row_stride * size_of::<f32>()).is_multiple_of(COLLIDING);
+                let many = rows > FEW_BLOCKS * mr;
+                (
+                    b.col_stride != 1 || many,
+                    b.col_stride == 1 && many && collide,
+                )
+            }
+        };
+        Layout {
+            copy_a: a.col_stride != 1 && !near,
+            // The first ones are copied before anything else can be done.
+            together: (A_IN_L2 / (mr * kc).max(1))
+                .min(rows.div_ceil(5 * mr))
+                .clamp(1, TOGETHER),
+            pack_b,
+            at_once,
+        }
+    }
+
+    /// Room for what is copied together while blocks of k are at most `kc`.
+    pub(super) fn half(&self, x: &Product, kc: usize) -> usize {
+        let rows = self.together * x.kernels.mr();
+        (rows * Layout::a_pitch(kc) + x.kernels.lanes).next_multiple_of(16)
+    }
+
+    /// Numbers for each row in a copy of a: more than there are, since whole vectors are written,
+    /// and what spills over must not land on the next block of rows.
+    pub(super) fn a_pitch(kc: usize) -> usize {
+        kc.next_multiple_of(16) + 16
+    }
+}
+
+/// What becomes of a copy of a, where rows are outside.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum CopyOfA {
+    /// Each half of the room is filled anew once it has been multiplied.
+    InPassing,
+    /// The room is for all rows, and is filled now.
+    ToKeep,
+    /// It has been filled.
+    Kept,
+}
+
+/// Where copies are put.
+pub(super) struct Rooms<'a> {
+    pub(super) a: &'a mut [f32],
+    pub(super) b: &'a mut [f32],
+}
