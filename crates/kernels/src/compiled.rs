@@ -169,6 +169,11 @@ compiled! {
     ) {
         conv::weight_gradient_body(g, x, gy, beta, gw)
     }
+    fn conv_weight_and_bias_gradient(
+        g: &Conv2d, x: &[Self], gy: &[Self], beta: Beta, gw: &mut [Self], gb: &mut [Self],
+    ) {
+        conv::weight_and_bias_gradient_body(g, x, gy, beta, gw, gb)
+    }
 
     fn attention_forward(
         a: &Attention, x: attention::Forward<Self>, logsumexp: &mut [Self],

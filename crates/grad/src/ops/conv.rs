@@ -5,10 +5,12 @@ use super::Entry;
 use super::bias::{assert_differentiable, saves_for, through};
 use super::sample::{sample, uniform};
 use crate::{Element, Op, Saves, Shape, Tensor, Var, Vjp};
+use kernels::buffer::Buffer;
 #[cfg(doc)]
 use kernels::conv::Taps;
 use kernels::conv::{self, Conv2d};
 use kernels::gemm::{Activation, Beta, Epilogue};
+use std::cell::RefCell;
 
 /// A convolution with stride, dilation, uneven padding and a masked tap.
 fn strided() -> Conv2d {
@@ -172,7 +174,15 @@ impl<T: Element> Op<T> for Forward {
         })
     }
     fn vjp(&self, at: &Vjp<'_, T>, gy: Var<T>) {
-        let gy = through(self.activation, at, gy, 2);
+        // Behind an activation the bias's gradient is made while the gradient passes that, else
+        // with the weights'.
+        let bias = at.inputs() > 2 && at.needs(2);
+        let joint = bias && at.needs(1) && !at.records() && self.activation == Activation::Identity;
+        let gy = if joint {
+            gy
+        } else {
+            through(self.activation, at, gy, 2)
+        };
         if at.inputs() > 3 {
             at.give(3, || gy.clone());
         }
@@ -186,6 +196,22 @@ impl<T: Element> Op<T> for Forward {
             },
             |gy| gy.conv2d_input_gradient(&at.input(1), g),
         );
+        if joint {
+            let gb = RefCell::new(Buffer::recycled(g.out_channels));
+            let both = |gy: &[T], beta, gw: &mut [T]| {
+                let (x, gb) = (at.input(0), &mut gb.borrow_mut()[..]);
+                conv::weight_and_bias_gradient(&g, x.value().data(), gy, beta, gw, gb)
+            };
+            let whole = |gw: &mut [T], gy: &Var<T>| both(gy.value().data(), Beta::Zero, gw);
+            at.give_part(
+                1,
+                gy,
+                |gw, gy| both(gy, Beta::One, gw),
+                |gy| Var::constant(Tensor::build(w_shape(&g), |gw| whole(gw, &gy))),
+            );
+            let gb = Tensor::from_buffer(at.input_shape(2), gb.into_inner());
+            return at.give(2, || Var::constant(gb));
+        }
         at.give_part(
             1,
             gy,

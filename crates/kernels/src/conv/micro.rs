@@ -121,6 +121,8 @@ pub(super) struct Outer<T> {
     pub(super) cols: usize,
     pub(super) gw: *mut T,
     pub(super) gw_step: usize,
+    /// Whether gw is overwritten, not added to.
+    pub(super) fresh: bool,
     pub(super) ahead: Ahead,
     /// How many channels of the last vector exist: 1..=LANES.
     pub(super) last: usize,
@@ -212,7 +214,7 @@ fn whole<V: Vector>(j: usize, nv: usize, last: usize) -> bool {
 /// # Safety
 /// LANES elements, or `last` < LANES of them if not `whole`, can be read from `x`.
 #[inline(always)]
-unsafe fn load<V: Vector>(x: *const V::Element, whole: bool, last: usize) -> V {
+pub(super) unsafe fn load<V: Vector>(x: *const V::Element, whole: bool, last: usize) -> V {
     // SAFETY: the caller's.
     unsafe {
         if whole {
@@ -226,7 +228,7 @@ unsafe fn load<V: Vector>(x: *const V::Element, whole: bool, last: usize) -> V {
 /// # Safety
 /// LANES elements, or `last` < LANES of them if not `whole`, can be written to `y`.
 #[inline(always)]
-unsafe fn store<V: Vector>(x: V, y: *mut V::Element, whole: bool, last: usize) {
+pub(super) unsafe fn store<V: Vector>(x: V, y: *mut V::Element, whole: bool, last: usize) {
     // SAFETY: the caller's.
     unsafe {
         if whole {

@@ -6,6 +6,7 @@
 mod arranged;
 mod gather;
 mod geometry;
+mod gy;
 mod image;
 mod micro;
 mod panel;
@@ -126,7 +127,45 @@ pub(crate) fn weight_gradient_body<T: Element>(
 ) {
     check("weight_gradient", g, x.len(), gw.len(), gy.len());
     flops::add(|| g.flops());
-    weight::weight_gradient(g, x, gy, beta, gw);
+    weight::weight_gradient(g, x, gy, beta, gw, &mut []);
+}
+
+/// [`weight_gradient`] with the gradient by the bias, the sum of gy over all pixels: one pass over
+/// gy makes both. gb, as long as there are output channels, is overwritten.
+///
+/// # Panics
+/// As [`weight_gradient`]; and if gb has another length.
+#[track_caller]
+#[inline]
+pub fn weight_and_bias_gradient<T: Element>(
+    g: &Conv2d,
+    x: &[T],
+    gy: &[T],
+    beta: Beta,
+    gw: &mut [T],
+    gb: &mut [T],
+) {
+    T::conv_weight_and_bias_gradient(g, x, gy, beta, gw, gb)
+}
+
+#[track_caller]
+pub(crate) fn weight_and_bias_gradient_body<T: Element>(
+    g: &Conv2d,
+    x: &[T],
+    gy: &[T],
+    beta: Beta,
+    gw: &mut [T],
+    gb: &mut [T],
+) {
+    check("weight_and_bias_gradient", g, x.len(), gw.len(), gy.len());
+    assert!(
+        gb.len() == g.out_channels,
+        "conv weight_and_bias_gradient: gb has {} elements for {} out_channels",
+        gb.len(),
+        g.out_channels
+    );
+    flops::add(|| g.flops());
+    weight::weight_gradient(g, x, gy, beta, gw, gb);
 }
 
 #[track_caller]

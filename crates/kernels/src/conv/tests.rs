@@ -53,6 +53,7 @@ struct Results<T> {
     gw: Vec<T>,
     /// gw added to what [`start`] gives.
     gw_sum: Vec<T>,
+    gb: Vec<T>,
 }
 
 /// What a gradient is added to.
@@ -92,7 +93,16 @@ fn run<T: Element + From<f32>>(
     weight_gradient(g, x, gy, Beta::Zero, &mut gw);
     let mut gw_sum = start(gw.len());
     weight_gradient(g, x, gy, Beta::One, &mut gw_sum);
-    Results { y, gx, gw, gw_sum }
+    let (mut gw_beside, mut gb) = (nan(gw.len()), nan(g.out_channels));
+    weight_and_bias_gradient(g, x, gy, Beta::Zero, &mut gw_beside, &mut gb);
+    assert!(gw == gw_beside, "{g:?}");
+    Results {
+        y,
+        gx,
+        gw,
+        gw_sum,
+        gb,
+    }
 }
 
 /// The three kernels on every instruction set against the naive twins.
@@ -136,6 +146,11 @@ fn check<T: Element + From<f32> + Into<f64>>(
             &found.gw_sum,
             &sum,
         );
+        let channel = |c: usize| gy.iter().skip(c).step_by(g.out_channels);
+        let gb: Vec<f64> = (0..g.out_channels)
+            .map(|c| channel(c).map(|&gy| gy.into()).sum())
+            .collect();
+        near(&what("bias gradient"), pixels, &found.gb, &gb);
         let tap = g.in_channels * g.out_channels;
         for (t, gw) in found.gw.chunks_exact(tap.max(1)).enumerate() {
             let used = g.taps.contains(t / g.kernel[1], t % g.kernel[1]);

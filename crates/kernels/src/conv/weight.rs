@@ -6,6 +6,7 @@
 //!         copy x rows between zero margins            // only where taps fall beside the image
 //!         for panel of output channels:
 //!             copy its part of gy                     // only where it is far from contiguous
+//!             add it up                               // only if there is a bias
 //!             for run, tile of the run's (tap, channel) pairs:
 //!                 microkernel over the pixels of the block whose tap row exists
 //! gw = sums of the chunks in their order
@@ -19,6 +20,7 @@
 //!    the number of threads. A chunk has so many pixels that adding its sum is a small part.
 
 use super::Conv2d;
+use super::gy::{self, Gy, Pixels};
 use super::image::Images;
 use super::micro::{self, Ahead};
 use super::panel::{Limits, Panel, cut};
@@ -27,6 +29,7 @@ use crate::buffer::Buffer;
 use crate::element::Element;
 use crate::gemm::Beta;
 use crate::parallel::{self, Shared, each};
+use crate::reduce;
 use crate::simd::Isa;
 use std::ops::Range;
 
@@ -46,16 +49,26 @@ const WORTH_COPYING: usize = 16;
 const GROUP_PIXELS: [usize; 2] = [128, 256];
 const LARGE: usize = 512 << 10;
 
-/// The gradient by w.
-pub(super) fn weight_gradient<T: Element>(g: &Conv2d, x: &[T], gy: &[T], beta: Beta, gw: &mut [T]) {
+/// The gradient by w, and the gradient by the bias to `gb`, if it is not empty.
+pub(super) fn weight_gradient<T: Element>(
+    g: &Conv2d,
+    x: &[T],
+    gy: &[T],
+    beta: Beta,
+    gw: &mut [T],
+    gb: &mut [T],
+) {
     let isa = Isa::current();
     let plan = Plan::forward(g);
-    if beta == Beta::Zero {
-        gw.fill(T::ZERO);
-    }
     let pixels = plan.result[0] * plan.result[1];
     let work = plan.len() * pixels * g.out_channels;
     if work == 0 || g.batch == 0 {
+        if beta == Beta::Zero {
+            gw.fill(T::ZERO);
+        }
+        if !gb.is_empty() {
+            reduce::sum_columns(gy, gb);
+        }
         return;
     }
     let images = (CHUNK / work)
@@ -63,8 +76,14 @@ pub(super) fn weight_gradient<T: Element>(g: &Conv2d, x: &[T], gy: &[T], beta: B
         .max(g.batch.div_ceil(CHUNKS))
         .max(1);
     let chunks = g.batch.div_ceil(images);
-    let len = gw.len();
-    let mut others = Buffer::<T>::filled((chunks - 1) * len, T::ZERO);
+    let (len, bias) = (gw.len(), gb.len());
+    let mut others = Buffer::<T>::recycled((chunks - 1) * (len + bias));
+    if beta == Beta::Zero {
+        clear_unused(&plan, gw);
+    }
+    for other in others.chunks_exact_mut(len + bias) {
+        clear_unused(&plan, &mut other[..len]);
+    }
     let panels = Limits::of::<T>(isa)
         .panels(g.out_channels, usize::MAX)
         .count();
@@ -73,26 +92,54 @@ pub(super) fn weight_gradient<T: Element>(g: &Conv2d, x: &[T], gy: &[T], beta: B
         1 => 1,
         threads => (2 * threads).div_ceil(chunks).min(panels),
     };
-    let (first, rest) = (Shared(gw.as_mut_ptr()), Shared(others.as_mut_ptr()));
+    let [first_gw, first_gb, rest] =
+        [gw.as_mut_ptr(), gb.as_mut_ptr(), others.as_mut_ptr()].map(Shared);
     each(chunks * strips, |job| {
         let (chunk, strip) = (job / strips, job % strips);
+        let (gw, gb) = match chunk {
+            0 => (first_gw.get(), first_gb.get()),
+            _ => {
+                // SAFETY: the sums of a chunk begin where those of the one before it end.
+                let gw = unsafe { rest.get().add((chunk - 1) * (len + bias)) };
+                (gw, gw.wrapping_add(len))
+            }
+        };
         let sum = Sum {
             plan: &plan,
             isa,
             x,
             gy,
-            gw: match chunk {
-                0 => first.get(),
-                // SAFETY: the sum of a chunk begins where that of the one before it ends.
-                _ => unsafe { rest.get().add((chunk - 1) * len) },
-            },
+            gw,
+            fresh: chunk > 0 || beta == Beta::Zero,
+            gb: if bias > 0 { gb } else { std::ptr::null_mut() },
             panels: [panels * strip / strips, panels * (strip + 1) / strips],
         };
         sum.images(chunk * images, ((chunk + 1) * images).min(g.batch));
     });
-    for other in others.chunks_exact(len) {
-        for (sum, &other) in gw.iter_mut().zip(other) {
+    for other in others.chunks_exact(len + bias) {
+        let sums = gw.iter_mut().chain(&mut *gb);
+        for (sum, &other) in sums.zip(other) {
             *sum = *sum + other;
+        }
+    }
+}
+
+/// Sets to 0 what no run reaches: taps that are not used, or that only meet rows beside the image.
+fn clear_unused<T: Element>(plan: &Plan, gw: &mut [T]) {
+    let channels = plan.source[2];
+    let phase = plan.phases()[0];
+    let reaches = |run: &&Run| {
+        let [a, b] = plan.rows_reached(&phase, run.dy);
+        a < b
+    };
+    let tap_len = channels * plan.result[2];
+    for (tap, gw) in gw.chunks_exact_mut(tap_len).enumerate() {
+        let used = plan.runs(&phase).iter().filter(reaches).any(|run| {
+            let of_run = run.len / channels;
+            (0..of_run).any(|q| run.tap.wrapping_add_signed(q as isize * run.tap_step) == tap)
+        });
+        if !used {
+            gw.fill(T::ZERO);
         }
     }
 }
@@ -104,6 +151,10 @@ struct Sum<'a, T> {
     x: &'a [T],
     gy: &'a [T],
     gw: *mut T,
+    /// Whether gw is overwritten, not added to.
+    fresh: bool,
+    /// Overwritten, unless it is null.
+    gb: *mut T,
     panels: [usize; 2],
 }
 
@@ -131,22 +182,41 @@ impl<T: Element> Sum<'_, T> {
             0
         });
         let mut images = Images::new(plan, group);
+        if !self.gb.is_null() {
+            for panel in self.panels(co) {
+                // SAFETY: the panel's part of the bias's gradient belongs to this job.
+                unsafe {
+                    let gb = self.gb.add(panel.first);
+                    (0..panel.count).for_each(|i| gb.add(i).write(T::ZERO));
+                }
+            }
+        }
         for n in (first..end).step_by(group) {
             let count = group.min(end - n);
             images.set(&self.x[n * x_len..][..count * x_len]);
             for top in (0..rows).step_by(block) {
                 let bottom = (top + block).min(rows);
-                self.block(&mut images, &mut panel, n, count, [top, bottom]);
+                let fresh = self.fresh && n == first;
+                self.block(&mut images, &mut panel, fresh, n, count, [top, bottom]);
             }
         }
     }
 
-    /// Adds rows [top, bottom) of `count` images from `n`. Panels of gy are copied to `copy`,
-    /// unless it is empty.
+    /// The panels of output channels that this sum is for.
+    fn panels(&self, channels: usize) -> impl Iterator<Item = Panel> + Clone {
+        Limits::of::<T>(self.isa)
+            .panels(channels, usize::MAX)
+            .skip(self.panels[0])
+            .take(self.panels[1] - self.panels[0])
+    }
+
+    /// Adds rows [top, bottom) of `count` images from `n`; if `fresh`, to nothing where no block
+    /// above has reached. Panels of gy are copied to `copy`, unless it is empty.
     fn block(
         &self,
         images: &mut Images<'_, T>,
         copy: &mut [T],
+        fresh: bool,
         n: usize,
         count: usize,
         block: [usize; 2],
@@ -173,10 +243,7 @@ impl<T: Element> Sum<'_, T> {
         let x_next = self.x.as_ptr().wrapping_add(x_next);
         let x_len = count * (bottom - top) * plan.step[0] * width * channels;
         let limits = Limits::of::<T>(self.isa);
-        let panels = limits
-            .panels(co, usize::MAX)
-            .skip(self.panels[0])
-            .take(self.panels[1] - self.panels[0]);
+        let panels = self.panels(co);
         let tiles = |run: &Run, panel: Panel| cut(run.len, limits.rows(panel.vectors));
         let count_tiles = |run| {
             panels
@@ -191,8 +258,8 @@ impl<T: Element> Sum<'_, T> {
         for panel in panels.clone() {
             let gy = self.panel(copy, panel, n..n + count, block);
             for run in runs {
-                let [a, b] = plan.rows_reached(&phase, run.dy);
-                let (a, b) = (a.max(top), b.min(bottom));
+                let [first, b] = plan.rows_reached(&phase, run.dy);
+                let (a, b) = (first.max(top), b.min(bottom));
                 if a >= b {
                     continue;
                 }
@@ -223,6 +290,7 @@ impl<T: Element> Sum<'_, T> {
                             .gw
                             .wrapping_add((run.tap * channels + pair) * co + panel.first),
                         gw_step: co,
+                        fresh: fresh && first >= top,
                         ahead: Ahead::piece(next, piece / 2, pieces, steps),
                         last: panel.last,
                     };
@@ -237,7 +305,8 @@ impl<T: Element> Sum<'_, T> {
         }
     }
 
-    /// A panel of rows [top, bottom) of gy of some images: where it lies, or copied.
+    /// A panel of rows [top, bottom) of gy of some images: where it lies, or copied. Its sums are
+    /// added to the bias's gradient on the way.
     fn panel(
         &self,
         copy: &mut [T],
@@ -247,33 +316,39 @@ impl<T: Element> Sum<'_, T> {
     ) -> Gy<T> {
         let [top, bottom] = block;
         let [rows, cols, co] = self.plan.result;
-        let at = |n: usize| (n * rows + top) * cols * co + panel.first;
-        if copy.is_empty() {
-            return Gy {
-                start: self.gy[at(images.start)..].as_ptr(),
-                step: co,
-                image_step: rows * cols * co,
-            };
+        let in_place = Gy {
+            start: self.gy[(images.start * rows + top) * cols * co + panel.first..].as_ptr(),
+            step: co,
+            image_step: rows * cols * co,
+        };
+        if copy.is_empty() && self.gb.is_null() {
+            return in_place;
         }
+        let of = Pixels {
+            images: images.len(),
+            pixels: (bottom - top) * cols,
+        };
         let width = panel.vectors * Limits::of::<T>(self.isa).lanes;
-        let len = (bottom - top) * cols;
-        for (n, to) in images.zip(copy.chunks_exact_mut(len * width)) {
-            let pixels = self.gy[at(n)..].chunks(co);
-            for (to, from) in to.chunks_exact_mut(width).zip(pixels) {
-                to[..panel.count].copy_from_slice(&from[..panel.count]);
-            }
+        let to = if copy.is_empty() {
+            std::ptr::null_mut()
+        } else {
+            copy[..of.images * of.pixels * width].as_mut_ptr()
+        };
+        let sums = if self.gb.is_null() {
+            self.gb
+        } else {
+            self.gb.wrapping_add(panel.first)
+        };
+        // SAFETY: the images have these rows, the copy has room for whole vectors of each pixel,
+        // and the panel's part of the bias's gradient belongs to this job.
+        unsafe { gy::pass(self.isa, panel, of, in_place, to, sums) };
+        if copy.is_empty() {
+            return in_place;
         }
         Gy {
-            start: copy.as_ptr(),
+            start: to,
             step: width,
-            image_step: len * width,
+            image_step: of.pixels * width,
         }
     }
-}
-
-/// Where the microkernel finds a panel of gy: from one pixel to the next, and from one image.
-struct Gy<T> {
-    start: *const T,
-    step: usize,
-    image_step: usize,
 }

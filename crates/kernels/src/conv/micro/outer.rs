@@ -76,15 +76,25 @@ impl<T: Element, const MR: usize, const NV: usize, const RAGGED: bool> Kernel<T>
                     gy_row = t.gy.wrapping_add(image * t.gy_image_step);
                 }
             }
-            let mut gw = t.gw;
-            unroll!(row I < MR: {
-                unroll!(vector J < NV: {
-                    let gw = gw.add(J * V::LANES);
-                    let whole = !RAGGED || J + 1 < NV;
-                    store(load::<V>(gw, whole, t.last) + acc[I][J], gw, whole, t.last);
-                });
-                gw = gw.wrapping_add(t.gw_step);
-            });
+            // A loop each, so that every sum goes from its register to memory.
+            macro_rules! finish {
+                (|$x:ident, $gw:ident, $whole:ident| $y:expr) => {{
+                    let mut gw = t.gw;
+                    unroll!(row I < MR: {
+                        unroll!(vector J < NV: {
+                            let ($x, $gw) = (acc[I][J], gw.add(J * V::LANES));
+                            let $whole = !RAGGED || J + 1 < NV;
+                            store($y, $gw, $whole, t.last);
+                        });
+                        gw = gw.wrapping_add(t.gw_step);
+                    });
+                }};
+            }
+            if t.fresh {
+                finish!(|x, gw, whole| x);
+            } else {
+                finish!(|x, gw, whole| load::<V>(gw, whole, t.last) + x);
+            }
         }
     }
 }
