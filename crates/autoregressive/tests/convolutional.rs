@@ -382,7 +382,7 @@ fn one_batch_can_be_overfitted() {
         let ids: Vec<_> = params.ids().collect();
         let mut optimiser = OptimiserState::new(Optimiser::adam(0.01), &params, ids);
         let mut last = f32::INFINITY;
-        for _ in 0..600 {
+        for step in 0..2000 {
             let tape = Tape::new();
             let p = params.bind(&tape);
             let loss = nll(model, &p, &x, 0).mean();
@@ -390,7 +390,7 @@ fn one_batch_can_be_overfitted() {
             let wrt: Vec<_> = p.recorded().map(|(_, var)| var).collect();
             let gradients = tape.gradients(&loss, &wrt);
             drop(p);
-            optimiser.step(&mut params, &gradients, 1.0);
+            optimiser.step(&mut params, &gradients, 1.0 - f64::from(step) / 2000.0);
         }
         // Four equally likely images: the best any model can do is ln 4 each.
         let best = 4f32.ln();
