@@ -5,7 +5,9 @@
 //! type B) or 24/49 (7x7 type A) of its time. The peak is printed first.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use kernels::conv::{Conv2d, Padding, Taps, Weights, forward, input_gradient, weight_gradient};
+use kernels::conv::{
+    Conv2d, Padding, Sums, Taps, Weights, forward, input_gradient, weight_gradient,
+};
 use kernels::gemm::{Beta, Epilogue};
 
 mod common;
@@ -60,7 +62,15 @@ fn convolutions(criterion: &mut Criterion) {
             let (mut y, mut gx, mut gw) = (gy.clone(), x.clone(), w.clone());
             group.throughput(Throughput::Elements(g.flops()));
             common::time(&mut group, &pool, ("forward", name), || {
-                forward(g, &x, Weights::new(&w), None, &mut y, Epilogue::NONE)
+                forward(
+                    g,
+                    &x,
+                    Weights::new(&w),
+                    None,
+                    &mut y,
+                    Epilogue::NONE,
+                    Sums::Fast,
+                )
             });
             common::time(&mut group, &pool, ("input gradient", name), || {
                 input_gradient(g, &gy, Weights::new(&w), Beta::Zero, &mut gx)

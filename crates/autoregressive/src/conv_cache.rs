@@ -17,7 +17,7 @@
 
 use crate::conv_masked::{MaskedConv, centring};
 use grad::Tensor;
-use grad::kernels::conv::{self, Conv2d};
+use grad::kernels::conv::{self, Conv2d, Sums};
 use grad::kernels::gemm::{Activation, Epilogue};
 use nn::Bound;
 use nn::model::ImageSpec;
@@ -50,7 +50,8 @@ impl Product {
             bias: Some(self.bias.data()),
             activation,
         };
-        conv::forward(&g, x, self.weight.weights(), None, y, epilogue);
+        let weights = self.weight.weights();
+        conv::forward(&g, x, weights, None, y, epilogue, Sums::InOrder);
     }
 }
 

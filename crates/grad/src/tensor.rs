@@ -230,7 +230,8 @@ mod tests {
         let mut w = Tensor::new([1, 1, 1, 1], &[2.0f32]);
         let times_3 = |w: &Tensor<f32>| {
             let mut y = [0.0];
-            conv::forward(&g, &[3.0], w.weights(), None, &mut y, Epilogue::NONE);
+            let sums = conv::Sums::Fast;
+            conv::forward(&g, &[3.0], w.weights(), None, &mut y, Epilogue::NONE, sums);
             y[0]
         };
         assert_eq!(times_3(&w), 6.0);

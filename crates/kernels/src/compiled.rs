@@ -155,9 +155,9 @@ compiled! {
 
     fn conv_forward(
         g: &Conv2d, x: &[Self], w: Weights<Self>, plus: Option<&[Self]>, y: &mut [Self],
-        epilogue: Epilogue<Self>,
+        epilogue: Epilogue<Self>, sums: conv::Sums,
     ) {
-        conv::forward_body(g, x, w, plus, y, epilogue)
+        conv::forward_body(g, x, w, plus, y, epilogue, sums)
     }
     fn conv_input_gradient(
         g: &Conv2d, gy: &[Self], w: Weights<Self>, beta: Beta, gx: &mut [Self],

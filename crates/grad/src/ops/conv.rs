@@ -8,7 +8,7 @@ use crate::{Element, Op, Saves, Shape, Tensor, Var, Vjp};
 use kernels::buffer::Buffer;
 #[cfg(doc)]
 use kernels::conv::Taps;
-use kernels::conv::{self, Conv2d};
+use kernels::conv::{self, Conv2d, Sums};
 use kernels::gemm::{Activation, Beta, Epilogue};
 use std::cell::RefCell;
 
@@ -143,6 +143,25 @@ fn assert_shape<T: Element>(op: &str, what: &str, x: &Tensor<T>, expected: Shape
 struct Forward {
     geometry: Conv2d,
     activation: Activation,
+    sums: Sums,
+}
+
+impl Forward {
+    /// Training takes the fastest sums. What is not recorded is an evaluation or a sample, and
+    /// there one pixel at a time must give the same bits as all at once.
+    fn apply<T: Element>(geometry: Conv2d, activation: Activation, inputs: &[&Var<T>]) -> Var<T> {
+        let sums = if inputs.iter().any(|x| x.is_recorded()) {
+            Sums::Fast
+        } else {
+            Sums::InOrder
+        };
+        let op = Forward {
+            geometry,
+            activation,
+            sums,
+        };
+        Var::apply(op, inputs)
+    }
 }
 
 impl<T: Element> Op<T> for Forward {
@@ -170,7 +189,7 @@ impl<T: Element> Op<T> for Forward {
                 bias: b.map(|b| b.data()),
                 activation: self.activation,
             };
-            conv::forward(g, x.data(), w.weights(), plus, y, epilogue);
+            conv::forward(g, x.data(), w.weights(), plus, y, epilogue, self.sums);
         })
     }
     fn vjp(&self, at: &Vjp<'_, T>, gy: Var<T>) {
@@ -283,11 +302,7 @@ impl<T: Element> Var<T> {
     #[track_caller]
     pub fn conv2d(&self, w: &Var<T>, geometry: Conv2d) -> Var<T> {
         let activation = Activation::Identity;
-        let op = Forward {
-            geometry,
-            activation,
-        };
-        Var::apply(op, &[self, w])
+        Forward::apply(geometry, activation, &[self, w])
     }
 
     /// act(self * w + b), in one pass over the output: [`conv2d`](Self::conv2d) with a bias
@@ -304,11 +319,7 @@ impl<T: Element> Var<T> {
         geometry: Conv2d,
     ) -> Var<T> {
         assert_differentiable("conv2d", activation);
-        let op = Forward {
-            geometry,
-            activation,
-        };
-        Var::apply(op, &[self, w, b])
+        Forward::apply(geometry, activation, &[self, w, b])
     }
 
     /// act(self * w + b + plus), in one pass over the output: [`conv2d_bias`](Self::conv2d_bias)
@@ -326,11 +337,7 @@ impl<T: Element> Var<T> {
         geometry: Conv2d,
     ) -> Var<T> {
         assert_differentiable("conv2d", activation);
-        let op = Forward {
-            geometry,
-            activation,
-        };
-        Var::apply(op, &[self, w, b, plus])
+        Forward::apply(geometry, activation, &[self, w, b, plus])
     }
 
     /// The gradient by x of <x * w, self>: self, shaped like the output of the convolution, goes

@@ -62,6 +62,8 @@ impl<'a, T: Plain> Weights<'a, T> {
 pub(super) enum Way {
     Forward,
     InputGradient,
+    WinogradForward,
+    WinogradInputGradient,
 }
 
 /// An arrangement, kept or not.
@@ -84,14 +86,14 @@ impl<T: Plain> Deref for Found<'_, T> {
 /// An arrangement and the convolution it was made for, without its batch.
 type Entry<T> = Box<((Conv2d, Isa), Buffer<T>)>;
 
-/// Room for the arrangements of one tensor of weights: one for the forward convolution, one for
+/// Room for the arrangements of one tensor of weights: two for the forward convolution, two for
 /// the gradient of its input. Threads may ask at the same time: one makes it, the others wait.
-pub struct Arranged<T: Plain>([OnceLock<Entry<T>>; 2]);
+pub struct Arranged<T: Plain>([OnceLock<Entry<T>>; 4]);
 
 impl<T: Plain> Arranged<T> {
     /// Nothing yet.
     pub const fn new() -> Self {
-        Arranged([OnceLock::new(), OnceLock::new()])
+        Arranged([const { OnceLock::new() }; 4])
     }
 
     /// Forgets what was made: the weights are about to change.

@@ -22,10 +22,9 @@ use super::image::Images;
 use super::micro::{self, Ahead};
 use super::panel::{Limits, Panel, cut};
 use super::plan::{Phase, Plan, Run};
-use super::scatter;
 use crate::buffer::Buffer;
 use crate::element::Element;
-use crate::gemm::{Activation, Beta, Epilogue, transpose};
+use crate::gemm::Activation;
 use crate::parallel::{self, Shared, each};
 use crate::simd::Isa;
 
@@ -37,18 +36,18 @@ const BLOCK: usize = 256 << 10;
 const JOB: usize = 1 << 18;
 
 /// The weights in the order the microkernels read them.
-struct Packed<'a, T: Element> {
+pub(super) struct Packed<'a, T: Element> {
     /// By phase, panel, number of the runs, channel of the panel; short vectors filled with 0.
-    data: Found<'a, T>,
+    pub(super) data: Found<'a, T>,
     /// By panel; empty if there is no bias.
-    bias: Buffer<T>,
+    pub(super) bias: Buffer<T>,
     /// Channels with those that fill up short vectors.
-    width: usize,
+    pub(super) width: usize,
 }
 
 impl<'a, T: Element> Packed<'a, T> {
     /// `fill(tap, panel, to)` writes the weights of a tap, `panel.width(lanes)` a source channel.
-    fn new(
+    pub(super) fn new(
         (plan, way, g, isa): (&Plan, Way, &Conv2d, Isa),
         w: Weights<'a, T>,
         bias: Option<&[T]>,
@@ -74,6 +73,16 @@ impl<'a, T: Element> Packed<'a, T> {
                 }
             }
         });
+        Packed::with_bias(data, channels, width, bias)
+    }
+
+    /// Weights that are in order, and a bias of `channels` numbers that is filled up to `width`.
+    pub(super) fn with_bias(
+        data: Found<'a, T>,
+        channels: usize,
+        width: usize,
+        bias: Option<&[T]>,
+    ) -> Self {
         let mut padded = Buffer::filled(if bias.is_some() { width } else { 0 }, T::ZERO);
         if let Some(bias) = bias {
             padded[..channels].copy_from_slice(bias);
@@ -88,15 +97,29 @@ impl<'a, T: Element> Packed<'a, T> {
 
 /// What is added to a result before the activation.
 #[derive(Clone, Copy)]
-enum Plus<'a, T> {
+pub(super) enum Plus<'a, T> {
     Nothing,
     Numbers(&'a [T]),
     /// What the result holds.
     Itself,
 }
 
+/// How `lines` lines of each of some images are handed to threads: strips of an image, units in
+/// all, and jobs.
+pub(super) fn jobs(work: usize, images: usize, lines: usize) -> (usize, usize, usize) {
+    let threads = parallel::threads();
+    let jobs = if threads == 1 {
+        1
+    } else {
+        (threads * 4).min(work.div_ceil(JOB)).max(1)
+    };
+    let strips = jobs.div_ceil(images.max(1)).min(lines).max(1);
+    let units = images * strips;
+    (strips, units, jobs.min(units))
+}
+
 /// Computes the whole result.
-fn gather<T: Element>(
+pub(super) fn gather<T: Element>(
     plan: &Plan,
     isa: Isa,
     source: &[T],
@@ -105,17 +128,8 @@ fn gather<T: Element>(
     activation: Activation,
     result: &mut [T],
 ) {
-    let rows = plan.result[0];
-    let threads = parallel::threads();
     let work = plan.len() * plan.result.iter().product::<usize>() * plan.batch;
-    let jobs = if threads == 1 {
-        1
-    } else {
-        (threads * 4).min(work.div_ceil(JOB)).max(1)
-    };
-    let strips = jobs.div_ceil(plan.batch.max(1)).min(rows).max(1);
-    let units = plan.batch * strips;
-    let jobs = jobs.min(units);
+    let (strips, units, jobs) = jobs(work, plan.batch, plan.result[0]);
     let shared = Shared(result.as_mut_ptr());
     each(jobs, |job| {
         let mut image = Images::new(plan, 1);
@@ -269,72 +283,4 @@ impl<T: Element> Unit<'_, T> {
             }
         }
     }
-}
-
-/// y = act(x * w + bias + plus).
-pub(super) fn forward<T: Element>(
-    g: &Conv2d,
-    x: &[T],
-    w: Weights<T>,
-    plus: Option<&[T]>,
-    y: &mut [T],
-    epilogue: Epilogue<T>,
-) {
-    let isa = Isa::current();
-    let limits = Limits::of::<T>(isa);
-    let g = &g.flattened();
-    let plan = Plan::forward(g);
-    let (ci, co) = (g.in_channels, g.out_channels);
-    let how = (&plan, Way::Forward, g, isa);
-    let packed = Packed::new(how, w, epilogue.bias, |tap, panel, to| {
-        let rows = to.chunks_exact_mut(panel.vectors * limits.lanes);
-        for (k, to) in rows.enumerate() {
-            let from = &w.data[(tap * ci + k) * co + panel.first..][..panel.count];
-            to[..panel.count].copy_from_slice(from);
-            to[panel.count..].fill(T::ZERO);
-        }
-    });
-    let plus = plus.map_or(Plus::Nothing, Plus::Numbers);
-    gather(&plan, isa, x, &packed, plus, epilogue.activation, y);
-}
-
-/// The gradient by x.
-pub(super) fn input_gradient<T: Element>(
-    g: &Conv2d,
-    gy: &[T],
-    w: Weights<T>,
-    beta: Beta,
-    gx: &mut [T],
-) {
-    let isa = Isa::current();
-    if scatter::pays::<T>(g, isa) {
-        return scatter::input_gradient(g, gy, w.data, beta, gx);
-    }
-    let limits = Limits::of::<T>(isa);
-    let g = &g.flattened();
-    let plan = Plan::input_gradient(g);
-    let (ci, co) = (g.in_channels, g.out_channels);
-    let how = (&plan, Way::InputGradient, g, isa);
-    let packed = Packed::new(how, w, None, |tap, panel, to| {
-        let width = panel.vectors * limits.lanes;
-        let first = (tap * ci + panel.first) * co;
-        if panel.count == width && width.is_multiple_of(16) {
-            return transpose(isa, &w.data[first..], co, (width, co), to, width);
-        }
-        for i in 0..width {
-            if i < panel.count {
-                let from = &w.data[first + i * co..][..co];
-                for (o, &w) in from.iter().enumerate() {
-                    to[o * width + i] = w;
-                }
-            } else {
-                (0..co).for_each(|o| to[o * width + i] = T::ZERO);
-            }
-        }
-    });
-    let plus = match beta {
-        Beta::Zero => Plus::Nothing,
-        Beta::One => Plus::Itself,
-    };
-    gather(&plan, isa, gy, &packed, plus, Activation::Identity, gx);
 }

@@ -61,6 +61,15 @@ impl Ahead {
         }
     }
 
+    /// Lines of the cache, `step` elements from one to the next, one a step.
+    pub(super) fn lines<T>(first: *const T, step: usize) -> Ahead {
+        Ahead {
+            at: first.cast(),
+            step: step * size_of::<T>(),
+            other: 64,
+        }
+    }
+
     /// The rows of a tile, one a step.
     #[inline(always)]
     fn rows<V: Vector>(first: *const V::Element, step: usize) -> Ahead {

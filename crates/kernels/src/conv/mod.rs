@@ -14,13 +14,14 @@ mod plan;
 mod scatter;
 #[cfg(test)]
 mod tests;
+mod ways;
 mod weight;
+mod winograd;
 
 pub use arranged::{Arranged, Weights};
 pub use geometry::{Conv2d, Padding, Taps};
 
 use crate::element::Element;
-use crate::flops;
 use crate::gemm::{Beta, Epilogue, GemmElement};
 
 /// What a number type brings to a convolution; every [`Element`] has it.
@@ -45,8 +46,21 @@ pub fn forward<T: Element>(
     plus: Option<&[T]>,
     y: &mut [T],
     epilogue: Epilogue<T>,
+    sums: Sums,
 ) {
-    T::conv_forward(g, x, w, plus, y, epilogue)
+    T::conv_forward(g, x, w, plus, y, epilogue, sums)
+}
+
+/// How a result is rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sums {
+    /// One chain of multiply-adds in the order of taps and channels: any convolution that computes
+    /// the same sum this way gets the same bits.
+    InOrder,
+    /// Whatever is fastest. Where a minimal filtering algorithm is (Winograd's), two or three
+    /// neighbouring taps cost three quarters or two thirds of the multiplications, and a result is
+    /// a sum in another order. It depends on what its taps see, and on nothing else, here too.
+    Fast,
 }
 
 #[track_caller]
@@ -57,6 +71,7 @@ pub(crate) fn forward_body<T: Element>(
     plus: Option<&[T]>,
     y: &mut [T],
     epilogue: Epilogue<T>,
+    sums: Sums,
 ) {
     check("forward", g, x.len(), w.data.len(), y.len());
     if let Some(bias) = epilogue.bias {
@@ -75,8 +90,7 @@ pub(crate) fn forward_body<T: Element>(
             y.len()
         );
     }
-    flops::add(|| g.flops());
-    gather::forward(g, x, w, plus, y, epilogue);
+    ways::forward(g, x, w, plus, y, epilogue, sums);
 }
 
 /// The gradient by x of <y, gy>: a transposed convolution of gy with w.
@@ -100,8 +114,7 @@ pub(crate) fn input_gradient_body<T: Element>(
     gx: &mut [T],
 ) {
     check("input_gradient", g, gx.len(), w.data.len(), gy.len());
-    flops::add(|| g.flops());
-    gather::input_gradient(g, gy, w, beta, gx);
+    ways::input_gradient(g, gy, w, beta, gx);
 }
 
 /// The gradient by w of <y, gy>.
@@ -126,7 +139,6 @@ pub(crate) fn weight_gradient_body<T: Element>(
     gw: &mut [T],
 ) {
     check("weight_gradient", g, x.len(), gw.len(), gy.len());
-    flops::add(|| g.flops());
     weight::weight_gradient(g, x, gy, beta, gw, &mut []);
 }
 
@@ -164,7 +176,6 @@ pub(crate) fn weight_and_bias_gradient_body<T: Element>(
         gb.len(),
         g.out_channels
     );
-    flops::add(|| g.flops());
     weight::weight_gradient(g, x, gy, beta, gw, gb);
 }
 

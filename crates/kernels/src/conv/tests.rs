@@ -67,7 +67,10 @@ fn run<T: Element + From<f32>>(
     [x, w, gy]: &[Vec<T>; 3],
     plus: Option<&[T]>,
     epilogue: Epilogue<T>,
+    sums: Sums,
 ) -> Results<T> {
+    // Fast sums of any size, not of those for which they are faster.
+    winograd::EVERYWHERE.set(sums == Sums::Fast);
     let nan = |len| vec![T::from(f32::NAN); len];
     let is_unwritten = |x: &[T]| x.iter().all(|x| x.partial_cmp(x).is_none());
     let (mut y, mut gx, mut gw) = (nan(g.y_len()), nan(g.x_len()), nan(g.w_len()));
@@ -79,7 +82,7 @@ fn run<T: Element + From<f32>>(
         Weights::new(w),
     ] {
         let before = std::mem::replace(&mut y, nan(g.y_len()));
-        forward(g, x, w, plus, &mut y, epilogue);
+        forward(g, x, w, plus, &mut y, epilogue, sums);
         assert!(is_unwritten(&before) || before == y, "{g:?}");
         let before = std::mem::replace(&mut gx, nan(g.x_len()));
         input_gradient(g, gy, w, Beta::Zero, &mut gx);
@@ -96,6 +99,7 @@ fn run<T: Element + From<f32>>(
     let (mut gw_beside, mut gb) = (nan(gw.len()), nan(g.out_channels));
     weight_and_bias_gradient(g, x, gy, Beta::Zero, &mut gw_beside, &mut gb);
     assert!(gw == gw_beside, "{g:?}");
+    winograd::EVERYWHERE.set(false);
     Results {
         y,
         gx,
@@ -103,6 +107,12 @@ fn run<T: Element + From<f32>>(
         gw_sum,
         gb,
     }
+}
+
+/// Every instruction set with both kinds of sums.
+fn ways() -> impl Iterator<Item = (Isa, Sums)> {
+    let both = [Sums::InOrder, Sums::Fast];
+    Isa::available().flat_map(move |isa| both.map(|sums| (isa, sums)))
 }
 
 /// The three kernels on every instruction set against the naive twins.
@@ -124,10 +134,15 @@ fn check<T: Element + From<f32> + Into<f64>>(
     let y = conv_forward(g, x, w, plus, epilogue);
     let gx = conv_input_gradient(g, gy, w);
     let gw = conv_weight_gradient(g, x, gy);
-    for isa in Isa::available() {
-        let found = isa.scoped(|| run(g, &tensors, plus, epilogue));
+    for (isa, sums) in ways() {
+        let found = isa.scoped(|| run(g, &tensors, plus, epilogue, sums));
         let taps = g.taps.count();
-        let what = |kernel| format!("{isa} {kernel} {g:?} {epilogue:?} {}", plus.is_some());
+        let what = |kernel| {
+            format!(
+                "{isa} {sums:?} {kernel} {g:?} {epilogue:?} {}",
+                plus.is_some()
+            )
+        };
         near(&what("forward"), taps * g.in_channels, &found.y, &y);
         near(
             &what("input_gradient"),
@@ -210,14 +225,14 @@ proptest! {
     fn gradients_are_adjoints(g in geometry()) {
         let tensors = tensors::<f64>(&g);
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-        for isa in Isa::available() {
-            let found = isa.scoped(|| run(&g, &tensors, None, Epilogue::NONE));
+        for (isa, sums) in ways() {
+            let found = isa.scoped(|| run(&g, &tensors, None, Epilogue::NONE, sums));
             let [x, w, gy] = &tensors;
             let w: Vec<_> = w.iter().map(|w| if w.is_nan() { 0.0 } else { *w }).collect();
             let expected = dot(&found.y, gy);
             let bound = 1e-12 * (1.0 + g.flops() as f64).sqrt();
-            prop_assert!((dot(x, &found.gx) - expected).abs() <= bound, "{isa} gx {g:?}");
-            prop_assert!((dot(&w, &found.gw) - expected).abs() <= bound, "{isa} gw {g:?}");
+            prop_assert!((dot(x, &found.gx) - expected).abs() <= bound, "{isa} {sums:?} gx {g:?}");
+            prop_assert!((dot(&w, &found.gw) - expected).abs() <= bound, "{isa} {sums:?} gw {g:?}");
         }
     }
 }
@@ -247,6 +262,12 @@ fn shapes() -> Vec<Conv2d> {
         Conv2d::new([2, 28, 28, 32], 1, [1, 1]),
         halved([2, 8, 8, 24], 40),
         same([1, 20, 20, 8], 8, 3).with_dilation([2, 3]),
+        same([1, 11, 13, 70], 65, 3).with_taps(mask(3, 1)),
+        same([1, 28, 28, 64], 128, 3).with_taps(Taps::from_fn(3, 3, |r, c| r == 1 && c < 2)),
+        Conv2d::new([2, 13, 12, 64], 72, [2, 1]).with_padding(Padding {
+            top: 1,
+            ..Padding::NONE
+        }),
     ]
 }
 
@@ -261,28 +282,102 @@ fn shapes_of_models_are_right() {
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
     let shapes = shapes();
-    let all = |isa: Isa| -> Vec<Vec<u32>> {
+    let all = |isa: Isa, sums| -> Vec<Vec<u32>> {
         isa.scoped(|| {
             shapes
                 .iter()
                 .flat_map(|g| {
-                    let found = run::<f32>(g, &tensors(g), None, Epilogue::NONE);
+                    let found = run::<f32>(g, &tensors(g), None, Epilogue::NONE, sums);
                     [found.y, found.gx, found.gw]
                 })
                 .map(|values| values.iter().map(|x| x.to_bits()).collect())
                 .collect()
         })
     };
-    for isa in Isa::available() {
-        let expected = crate::parallel::serial(|| all(isa));
+    for (isa, sums) in ways() {
+        let expected = crate::parallel::serial(|| all(isa, sums));
         for threads in [1, 2, 3, 5] {
             let pool = rayon::ThreadPoolBuilder::new()
                 .num_threads(threads)
                 .build()
                 .unwrap();
-            let found = pool.install(|| all(isa));
-            assert!(found == expected, "{isa} on {threads} threads");
+            let found = pool.install(|| all(isa, sums));
+            assert!(found == expected, "{isa} {sums:?} on {threads} threads");
         }
+    }
+}
+
+/// What PixelCNNs learn with: pairs along a row and along a column, and two groups of kernel rows.
+#[test]
+fn fast_sums_hold_nothing_that_their_taps_do_not_see() {
+    let wide = Conv2d::new([1, 9, 11, 64], 64, [3, 3]).with_padding(Padding::uniform(1));
+    let b = wide.with_taps(Taps::from_fn(3, 3, |r, c| r * 3 + c <= 4));
+    let top = Padding {
+        top: 1,
+        ..Padding::NONE
+    };
+    let tall = Conv2d::new([1, 9, 11, 64], 64, [2, 1]).with_padding(top);
+    for g in [wide, b, tall] {
+        let [x, w, _] = tensors::<f32>(&g);
+        let w: Vec<_> = w
+            .iter()
+            .map(|w| if w.is_nan() { 0.0 } else { *w })
+            .collect();
+        let y = |x: &[f32]| {
+            let mut y = vec![f32::NAN; g.y_len()];
+            let w = Weights::new(&w);
+            forward(&g, x, w, None, &mut y, Epilogue::NONE, Sums::Fast);
+            y
+        };
+        let (before, pixel) = (y(&x), |pixel: usize| pixel * 64..(pixel + 1) * 64);
+        for changed in 0..9 * 11 {
+            let mut x = x.clone();
+            x[pixel(changed)].iter_mut().for_each(|x| *x += 1e3);
+            let after = y(&x);
+            let (row, col) = (changed / 11, changed % 11);
+            for of in 0..9 * 11 {
+                let tap = |at: usize, of: usize, padding: usize| (at + padding).checked_sub(of);
+                let tap = tap(row, of / 11, g.padding.top).zip(tap(col, of % 11, g.padding.left));
+                let sees = tap.is_some_and(|(r, c)| g.taps.contains(r, c));
+                let same = before[pixel(of)] == after[pixel(of)];
+                assert!(
+                    same != sees,
+                    "pixel {of} of {g:?} after a change of {changed}"
+                );
+            }
+        }
+    }
+}
+
+/// How much work is left, and where it would not pay.
+#[test]
+fn minimal_filtering_is_for_wide_layers_with_two_or_three_neighbouring_taps() {
+    let left = |g: Conv2d| {
+        let plan = plan::Plan::forward(&g);
+        let form = winograd::Form::paying(&g, &plan);
+        form.map(|form| form.flops(&g) as f64 / g.flops() as f64)
+    };
+    let same =
+        |image, out, k: usize| Conv2d::new(image, out, [k, k]).with_padding(Padding::same(k));
+    let mask = |own: usize| Taps::from_fn(3, 3, move |r, c| r * 3 + c < 4 + own);
+    let tall = Conv2d::new([1, 28, 28, 64], 128, [2, 1]).with_padding(Padding {
+        top: 1,
+        ..Padding::NONE
+    });
+    let image = [1, 28, 28, 64];
+    for (g, expected) in [
+        (same(image, 64, 3), Some(4.0 / 6.0)),
+        (same(image, 64, 3).with_taps(mask(1)), Some(7.0 / 10.0)),
+        (tall, Some(3.0 / 4.0)),
+        // One tap alone in a kernel row.
+        (same(image, 64, 3).with_taps(mask(0)), None),
+        (same(image, 64, 1), None),
+        (same(image, 64, 5), None),
+        (same(image, 64, 3).with_stride([2, 2]), None),
+        (same([1, 28, 28, 32], 64, 3), None),
+        (same([1, 7, 7, 64], 64, 3), None),
+    ] {
+        assert_eq!(left(g), expected, "{g:?}");
     }
 }
 
@@ -300,6 +395,7 @@ fn a_wrong_length_names_the_shape() {
         None,
         &mut y,
         Epilogue::NONE,
+        Sums::InOrder,
     );
 }
 

@@ -25,8 +25,10 @@ use super::image::Images;
 use super::micro::{self, Ahead};
 use super::panel::{Limits, Panel, cut};
 use super::plan::{Plan, Run};
+use super::winograd::{self, Form};
 use crate::buffer::Buffer;
 use crate::element::Element;
+use crate::flops;
 use crate::gemm::Beta;
 use crate::parallel::{self, Shared, each};
 use crate::reduce;
@@ -71,6 +73,8 @@ pub(super) fn weight_gradient<T: Element>(
         }
         return;
     }
+    let form = Form::paying(g, &plan);
+    flops::add(|| form.as_ref().map_or(g.flops(), |form| form.flops(g)));
     let images = (CHUNK / work)
         .max(CHUNK_PIXELS / pixels)
         .max(g.batch.div_ceil(CHUNKS))
@@ -84,9 +88,8 @@ pub(super) fn weight_gradient<T: Element>(
     for other in others.chunks_exact_mut(len + bias) {
         clear_unused(&plan, &mut other[..len]);
     }
-    let panels = Limits::of::<T>(isa)
-        .panels(g.out_channels, usize::MAX)
-        .count();
+    let all = Limits::of::<T>(isa).panels(g.out_channels, usize::MAX);
+    let panels = all.clone().count();
     // Strips share no sum, so their number is free.
     let strips = match parallel::threads() {
         1 => 1,
@@ -104,17 +107,34 @@ pub(super) fn weight_gradient<T: Element>(
                 (gw, gw.wrapping_add(len))
             }
         };
+        let fresh = chunk > 0 || beta == Beta::Zero;
+        let gb = if bias > 0 { gb } else { std::ptr::null_mut() };
+        let (first, end) = (chunk * images, ((chunk + 1) * images).min(g.batch));
+        let panels = [panels * strip / strips, panels * (strip + 1) / strips];
+        if let Some(form) = &form {
+            let sum = winograd::Sum {
+                form,
+                isa,
+                x,
+                gy,
+                gw,
+                fresh,
+                gb,
+                panels: all.clone().skip(panels[0]).take(panels[1] - panels[0]),
+            };
+            return sum.images(first, end);
+        }
         let sum = Sum {
             plan: &plan,
             isa,
             x,
             gy,
             gw,
-            fresh: chunk > 0 || beta == Beta::Zero,
-            gb: if bias > 0 { gb } else { std::ptr::null_mut() },
-            panels: [panels * strip / strips, panels * (strip + 1) / strips],
+            fresh,
+            gb,
+            panels,
         };
-        sum.images(chunk * images, ((chunk + 1) * images).min(g.batch));
+        sum.images(first, end);
     });
     for other in others.chunks_exact(len + bias) {
         let sums = gw.iter_mut().chain(&mut *gb);
