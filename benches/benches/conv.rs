@@ -1,7 +1,8 @@
 //! Convolutions, f32: forward, input gradient, weight gradient; dense and masked.
 //!
 //! Throughput counts floating-point operations of taps that are used, two for each multiply-add:
-//! Gelem/s is GFLOP/s. So a masked row that reaches the GFLOP/s of its dense twin takes 5/9 (3x3
+//! Gelem/s is GFLOP/s. Where wide layers save multiplications (`Sums::Fast`, as in training) it
+//! can be more than the peak. So a masked row that reaches the GFLOP/s of its dense twin takes 5/9 (3x3
 //! type B) or 24/49 (7x7 type A) of its time. The peak is printed first.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

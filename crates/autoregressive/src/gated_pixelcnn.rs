@@ -333,8 +333,9 @@ impl Autoregressive for GatedPixelCnn {
         Box::new(steps::Steps::new(self, p))
     }
 
-    /// One image a lane: what it leaves for the backward pass is larger than the cache already.
+    /// What one image leaves for the backward pass is larger than the cache already; of wide layers
+    /// two share the transforms of the weights' gradients.
     fn spread(&self, _batch_size: usize) -> Spread {
-        Spread::Lanes(1)
+        Spread::Lanes(if self.sizes.channels > 64 { 2 } else { 1 })
     }
 }

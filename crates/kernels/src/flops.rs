@@ -2,7 +2,8 @@
 //! run do.
 //!
 //! Counted where the work is asked for, as two for each multiply-add of the operation itself:
-//! tails of vectors and masked taps do not count. The border of a convolution does, as everywhere
+//! tails of vectors and masked taps do not count, and where minimal filtering saves products
+//! ([`Sums::Fast`](crate::conv::Sums::Fast)), only those that are left do. The border of a convolution does, as everywhere
 //! ([`Conv2d::flops`](crate::conv::Conv2d::flops)). What is counted over the time it took, held
 //! against [`crate::peak`], is the share of the machine that was put to use.
 
