@@ -1,7 +1,8 @@
 //! Two-dimensional convolution, its input gradient and its weight gradient.
 //!
 //! Activations are NHWC, weights `[kh, kw, in, out]`: a convolution is a sum over taps of
-//! ordinary matrix products, and an unused tap is simply not among them.
+//! ordinary matrix products, and an unused tap is simply not among them. Wide layers save
+//! multiplications where nothing depends on the order of sums: see [`Sums`]; gradients always do.
 
 mod arranged;
 mod gather;
