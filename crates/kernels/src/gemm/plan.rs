@@ -21,6 +21,11 @@ const WORTH_SHARING: usize = 1 << 20;
 /// Multiply-adds, for each thread, that take so long that another half of them may be lost to
 /// what else the machine does.
 const LONG: usize = 1 << 30;
+/// As many columns of multiplying take as long as reading an element of a whose rows are
+/// contiguous, and as copying one of those that are not: across the lines of the cache, a part of
+/// it anew for each cut of the columns.
+const READING_A: f64 = 8.0;
+const COPYING_A: f64 = 64.0;
 /// Most parts k is cut into; a c of SPLIT * SPLIT_SIZE numbers or more is not cut along k.
 const SPLIT: usize = 16;
 const SPLIT_SIZE: usize = 1024;
@@ -51,7 +56,19 @@ pub(super) fn run(mut x: Product, c: &mut [f32]) {
         return unsafe { block::run(x, 0..m, 0..n, 0..blocks) };
     }
     let (mr, nr) = (x.kernels.mr(), x.kernels.nr());
-    let (down, across) = grid(m.div_ceil(mr), n.div_ceil(nr), work, threads, (m, n));
+    let of_a = if x.a.col_stride == 1 {
+        READING_A
+    } else {
+        COPYING_A
+    };
+    let tasks = threads * (work / (LONG * threads)).clamp(1, 2);
+    let (down, across) = grid(
+        (m.div_ceil(mr), n.div_ceil(nr)),
+        (m, n),
+        threads,
+        tasks,
+        of_a,
+    );
     let part = |i: usize, parts: usize, len: usize, unit: usize| {
         let units = len.div_ceil(unit);
         let edge = |i: usize| (i * units / parts * unit).min(len);
@@ -97,27 +114,26 @@ fn split(x: &Product, c: &mut [f32], blocks: usize, parts: usize) {
     fallback::finish(c, x.c_row_stride, (m, n), x.epilogue);
 }
 
-/// How many parts the rows and the columns are cut into.
+/// How many parts the rows and the columns are cut into: at most `tasks` in all.
 fn grid(
-    row_blocks: usize,
-    panels: usize,
-    work: usize,
-    threads: usize,
+    (row_blocks, panels): (usize, usize),
     (m, n): (usize, usize),
+    threads: usize,
+    tasks: usize,
+    of_a: f64,
 ) -> (usize, usize) {
-    let tasks = threads * (work / (LONG * threads)).clamp(1, 2);
     let mut best = (f64::INFINITY, (1, 1));
     for down in 1..=tasks.min(row_blocks) {
         let across = (tasks / down).clamp(1, panels);
         let rounds = (down * across).div_ceil(threads);
-        // Time of the slowest thread: multiply-adds of the largest rectangle, and packing, where
-        // an element of b takes as long as 8 rows of multiplying, one of a as long as 8 columns.
+        // Time of the slowest thread: multiply-adds of the largest rectangle, what becomes of its
+        // part of a, and packing, where an element of b takes as long as 8 rows of multiplying.
         let (high, wide) = (row_blocks.div_ceil(down), panels.div_ceil(across));
         let (high, wide) = (
             high as f64 * m as f64 / row_blocks as f64,
             wide as f64 * n as f64 / panels as f64,
         );
-        let time = rounds as f64 * (high * wide + 8.0 * (high + wide));
+        let time = rounds as f64 * (high * wide + of_a * high + 8.0 * wide);
         if time < best.0 {
             best = (time, (down, across));
         }
