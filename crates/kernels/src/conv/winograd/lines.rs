@@ -47,15 +47,7 @@ pub(super) struct ToPlanes<T> {
     pub(super) plane: usize,
 }
 
-impl<T: Element> ToPlanes<T> {
-    /// # Safety
-    /// What the description reaches can be read and written, and does not overlap.
-    pub(super) unsafe fn run(self, isa: Isa, taps: usize) {
-        by_taps!(isa, taps, ToPlanesOf, self)
-    }
-}
-
-struct ToPlanesOf<T, const TAPS: usize>(ToPlanes<T>);
+by_taps!(ToPlanes, ToPlanesOf);
 
 impl<T: Element, const TAPS: usize> Kernel<T> for ToPlanesOf<T, TAPS> {
     type Output = ();
@@ -268,15 +260,7 @@ pub(super) struct FromResults<T> {
     pub(super) sums: *mut T,
 }
 
-impl<T: Element> FromResults<T> {
-    /// # Safety
-    /// What the description reaches can be read and written, and does not overlap.
-    pub(super) unsafe fn run(self, isa: Isa, taps: usize) {
-        by_taps!(isa, taps, FromResultsOf, self)
-    }
-}
-
-struct FromResultsOf<T, const TAPS: usize>(FromResults<T>);
+by_taps!(FromResults, FromResultsOf);
 
 impl<T: Element, const TAPS: usize> Kernel<T> for FromResultsOf<T, TAPS> {
     type Output = ();

@@ -22,13 +22,22 @@
 //! 4. Sums are rounded otherwise than in the direct kernels. How lines are cut into jobs, blocks
 //!    and tiles changes no bit here either.
 
-/// Calls a kernel with the number of taps as a constant.
+/// A kernel of which each number of taps has an instance: `run` of the description picks one.
 macro_rules! by_taps {
-    ($isa:expr, $taps:expr, $Kernel:ident, $argument:expr) => {
-        match $taps {
-            2 => dispatch($isa, $Kernel::<T, 2>($argument)),
-            _ => dispatch($isa, $Kernel::<T, 3>($argument)),
+    ($Description:ident, $Instance:ident) => {
+        impl<T: Element> $Description<T> {
+            /// # Safety
+            /// What the description reaches can be read and written, and does not overlap; pointers
+            /// past the number of taps or products are not followed.
+            pub(super) unsafe fn run(self, isa: Isa, taps: usize) {
+                match taps {
+                    2 => dispatch(isa, $Instance::<T, 2>(self)),
+                    _ => dispatch(isa, $Instance::<T, 3>(self)),
+                }
+            }
         }
+
+        struct $Instance<T, const TAPS: usize>($Description<T>);
     };
 }
 

@@ -12,16 +12,7 @@ pub(super) struct ToProducts<T> {
     pub(super) len: usize,
 }
 
-impl<T: Element> ToProducts<T> {
-    /// # Safety
-    /// What the description reaches can be read and written, and does not overlap; pointers past
-    /// the number of taps or products are not read.
-    pub(super) unsafe fn run(self, isa: Isa, taps: usize) {
-        by_taps!(isa, taps, ToProductsOf, self)
-    }
-}
-
-struct ToProductsOf<T, const TAPS: usize>(ToProducts<T>);
+by_taps!(ToProducts, ToProductsOf);
 
 impl<T: Element, const TAPS: usize> Kernel<T> for ToProductsOf<T, TAPS> {
     type Output = ();
@@ -69,15 +60,7 @@ pub(super) struct FromProducts<T> {
     pub(super) fresh: bool,
 }
 
-impl<T: Element> FromProducts<T> {
-    /// # Safety
-    /// As [`ToProducts::run`].
-    pub(super) unsafe fn run(self, isa: Isa, taps: usize) {
-        by_taps!(isa, taps, FromProductsOf, self)
-    }
-}
-
-struct FromProductsOf<T, const TAPS: usize>(FromProducts<T>);
+by_taps!(FromProducts, FromProductsOf);
 
 impl<T: Element, const TAPS: usize> Kernel<T> for FromProductsOf<T, TAPS> {
     type Output = ();
