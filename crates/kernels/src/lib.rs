@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod autoregressive;
 pub mod buffer;
+mod cache;
 mod compiled;
 pub mod conv;
 pub mod element;

@@ -12,9 +12,9 @@
 //!
 //! 1. Unlike in the usual five loops, with many rows it is b that stays in L2: a is read from
 //!    memory once for each jc, where it lies.
-//! 2. a is copied only where its rows are not contiguous, and then if many panels of b pass over
-//!    columns far from each other, or if those are not contiguous either. It is copied to
-//!    columns: nothing of a is ever transposed. The first jc copies for all.
+//! 2. a is copied to columns where it is not read well as it lies: neither rows nor columns are
+//!    contiguous; many panels of b pass over columns far from each other; or what a tile reads at
+//!    a time collides in the caches. The first jc copies for all.
 //! 3. b is packed if more than a few rows pass over it: contiguous rows by the first block in
 //!    passing (reason 5 of `tile`), columns by a transposing copy just before. Rows that collide
 //!    in L1 are packed for all panels at once, each row in one piece: a tile that packs reads
@@ -28,24 +28,29 @@
 //! 6. Bias and activation are applied by the microkernel in the last block of k, while the tile
 //!    is in registers.
 
+use super::cut::Cut;
 use super::kernels::Kernels;
 use super::layout::{CopyOfA, Layout, Rooms};
 use super::pack;
 use super::step::Step;
 use super::{Epilogue, Mat};
 use crate::buffer::Buffer;
+use crate::cache;
 use std::cell::Cell;
 use std::ops::Range;
 
 /// Most rows of b in a block. A block of rows of a (14 x 1024 f32, 57 KB) then comes from L2 once
 /// more for each panel, which the multiply-adds hide; to go over c again would cost more.
 const KC: usize = 1024;
-/// Most numbers of b in a block with many rows, 1.2 MB of L2: nine panels of 1024 x 32.
-const B_IN_L2: usize = 9 << 15;
-/// Most numbers of a that stay in L2 beside what passes through: 256 KB.
-pub(super) const A_IN_L2: usize = 1 << 16;
+/// Most numbers of a that stay in L2 beside the panels of few rows: 256 KB.
+const A_IN_L2: usize = 1 << 16;
 /// Most numbers of a in a copy that is kept for several blocks of columns: 64 MB.
 const A_KEPT: usize = 1 << 24;
+
+/// Most numbers of b in a block with many rows: 9/16 of L2, nine panels of 1024 x 32 in 2 MB.
+fn b_in_l2() -> usize {
+    cache::l2().bytes / 16 * 9 / size_of::<f32>()
+}
 
 /// The right-hand operand as the loops see it.
 #[derive(Clone, Copy)]
@@ -84,41 +89,15 @@ unsafe impl Sync for Product<'_> {}
 
 /// The blocks of k: as many as KC asks for, of nearly equal size, by k alone.
 pub(super) fn k_blocks(k: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
-    let size = k
-        .div_ceil(k.div_ceil(KC).max(1))
-        .next_multiple_of(16)
-        .max(16);
     // k = 0 still takes one step: beta, bias and activation are applied there.
-    (0..k.div_ceil(size).max(1)).map(move |i| i * size..((i + 1) * size).min(k))
-}
-
-/// A range cut into the fewest parts of at most so many, nearly equal.
-#[derive(Clone)]
-pub(super) struct Cut {
-    range: Range<usize>,
-    parts: usize,
-}
-
-impl Cut {
-    pub(super) fn new(range: Range<usize>, most: usize) -> Cut {
-        let parts = range.len().div_ceil(most);
-        Cut { range, parts }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.parts
-    }
-
-    /// Part `i`.
-    pub(super) fn get(&self, i: usize) -> Range<usize> {
-        let edge = |i: usize| self.range.start + i * self.range.len() / self.parts;
-        edge(i)..edge(i + 1)
-    }
-
-    /// Parts `some`, those of them that exist.
-    pub(super) fn iter(&self, some: Range<usize>) -> impl Iterator<Item = Range<usize>> + Clone {
-        (some.start..some.end.min(self.parts)).map(|i| self.get(i))
-    }
+    let (count, size) = match k {
+        ..=KC => (1, KC),
+        _ => {
+            let size = k.div_ceil(k.div_ceil(KC)).next_multiple_of(16);
+            (k.div_ceil(size), size)
+        }
+    };
+    (0..count).map(move |i| i * size..((i + 1) * size).min(k))
 }
 
 /// How long [`pack_all`]'s result is.
@@ -172,21 +151,24 @@ pub(super) unsafe fn run(
     let (k, nr) = (x.a.cols, x.kernels.nr());
     let kc = k_blocks(k).next().map_or(0, |ks| ks.len());
     let few_rows = rows.len() * kc <= A_IN_L2;
-    let nc = match few_rows {
-        true => cols.len(),
-        false => B_IN_L2 / kc.max(1) / nr * nr,
+    let panels = x.kernels.panels(cols.len());
+    let most_panels = match few_rows || panels * nr * kc <= b_in_l2() {
+        true => panels,
+        false => b_in_l2() / kc / nr,
     };
-    let layout = Layout::new(x, rows.len(), cols.len().min(nc), kc);
+    let layout = Layout::new(x, rows.len(), panels.min(most_panels), kc);
     // One vector of room for what spills over, rounded up so that both begin at cache lines.
     let room = |len: usize| (len + x.kernels.lanes).next_multiple_of(16);
-    let parts = Cut::new(0..cols.len().div_ceil(nr), nc.div_ceil(nr));
-    let groups = rows
-        .len()
-        .div_ceil(x.kernels.mr())
-        .div_ceil(layout.together);
-    let whole_a = groups * layout.half(x, kc);
-    let keep_a = layout.copy_a && !few_rows && parts.len() > 1;
-    let keep_a = keep_a && blocks.len() * whole_a <= A_KEPT;
+    let parts = Cut::new(0..panels, most_panels);
+    let mut whole_a = 0;
+    if layout.copy_a && !few_rows && parts.len() > 1 {
+        let groups = rows
+            .len()
+            .div_ceil(x.kernels.mr())
+            .div_ceil(layout.together);
+        whole_a = groups * layout.half(x, kc);
+    }
+    let keep_a = whole_a > 0 && blocks.len() * whole_a <= A_KEPT;
     let mut kept_a = Buffer::recycled(if keep_a { blocks.len() * whole_a } else { 0 });
     let a_len = match (layout.copy_a, few_rows) {
         (false, _) => 0,

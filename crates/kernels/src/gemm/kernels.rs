@@ -22,7 +22,7 @@ pub(super) type CopyFn = unsafe fn(*const f32, usize, usize, usize, *mut f32, us
 
 /// The functions of one instruction set. Held only behind [`Kernels::of`].
 pub(super) struct Kernels {
-    /// How many f32 a vector holds.
+    /// How many f32 a vector holds, a power of two; so is the number of vectors of a panel.
     pub(super) lanes: usize,
     /// Microkernels by [vectors - 1][rows - 1][form].
     pub(super) tiles: &'static [&'static [[TileFn; 2]]],
@@ -56,18 +56,30 @@ impl Kernels {
         self.tiles.len() * self.lanes
     }
 
+    /// How many vectors so many columns are. A shift: this is asked for each tile.
+    #[inline]
+    pub(super) fn vectors(&self, cols: usize) -> usize {
+        (cols + self.lanes - 1) >> self.lanes.trailing_zeros()
+    }
+
+    /// How many panels.
+    #[inline]
+    pub(super) fn panels(&self, cols: usize) -> usize {
+        (cols + self.nr() - 1) >> self.nr().trailing_zeros()
+    }
+
     /// The microkernel for a tile of `rows` x `cols`. `a_rows`: rows of a are contiguous, else
     /// its columns are.
     #[inline]
     pub(super) fn tile(&self, rows: usize, cols: usize, a_rows: bool) -> TileFn {
-        self.tiles[cols.div_ceil(self.lanes) - 1][rows - 1][usize::from(a_rows)]
+        self.tiles[self.vectors(cols) - 1][rows - 1][usize::from(a_rows)]
     }
 
     /// As [`Kernels::tile`], packing b on the way. The first of three or more nearly equal blocks
     /// of rows is tall enough for it.
     #[inline]
     pub(super) fn packing_tile(&self, rows: usize, cols: usize, a_rows: bool) -> TileFn {
-        self.packing[cols.div_ceil(self.lanes) - 1][self.mr() - rows][usize::from(a_rows)]
+        self.packing[self.vectors(cols) - 1][self.mr() - rows][usize::from(a_rows)]
     }
 
     /// As [`Kernels::tile`] for columns of one vector, of which no more is read than there is.

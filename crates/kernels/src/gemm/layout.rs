@@ -1,24 +1,39 @@
 //! Which operands a block of k rearranges, and where the copies go.
 
-use super::block::{A_IN_L2, Product, Rhs};
+use super::block::{Product, Rhs};
+use crate::cache;
 
 /// Up to how many blocks of rows are too few to pack contiguous rows of b for.
 pub(super) const FEW_BLOCKS: usize = 2;
 /// Up to how many panels of b are too few to copy a for.
 const FEW_PANELS: usize = 2;
 /// Rows whose distance in bytes is a multiple of this all fall into the same set of L1, which
-/// does not hold what a tile reads ahead of its use.
+/// does not hold what a tile reads ahead of its use, nor a line of each of its rows of a.
 const COLLIDING: usize = 4096;
+/// Columns of a at a multiple of this share so few sets of L1 and L2 that a block of k of them is
+/// gone when the next rows want the rest of its lines.
+const COLLIDING_COLUMNS: usize = 1024;
+const LINE: usize = 64;
 /// Columns of a that are at most this far apart are as good as a copy.
 const NEAR: usize = 32;
 
 /// Most blocks of rows that are copied together, so that what is read at a time is a few cache
 /// lines.
 const TOGETHER: usize = 8;
+/// The copies before and after take this part of L2 each.
+const COPIES_OF_L2: usize = 8;
+
+/// How many colliding rows of a may be read side by side: as sets do not replace their oldest line
+/// first, a few more than there are ways. (14 rows on 12 ways are faster as they lie, on 8 ways it
+/// takes 1.4 times as long as copying them before.)
+fn rows_of_a_set() -> usize {
+    cache::l1().ways * 5 / 4
+}
+
 /// Which operands are rearranged.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
-    /// a is copied, some blocks of rows at a time: its rows are not contiguous.
+    /// a is copied, some blocks of rows at a time.
     pub(super) copy_a: bool,
     /// How many.
     pub(super) together: usize,
@@ -29,14 +44,24 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// For so many rows of a and columns of b, and blocks of k of up to `kc`.
-    pub(super) fn new(x: &Product, rows: usize, cols: usize, kc: usize) -> Layout {
-        let (a, panels, mr) = (x.a, cols.div_ceil(x.kernels.nr()), x.kernels.mr());
-        let near = a.row_stride == 1 && (panels <= FEW_PANELS || a.col_stride <= NEAR);
+    /// For so many rows of a and panels of b, and blocks of k of up to `kc`.
+    pub(super) fn new(x: &Product, rows: usize, panels: usize, kc: usize) -> Layout {
+        let (a, mr) = (x.a, x.kernels.mr());
+        let apart = |stride: usize, by: usize| (stride * size_of::<f32>()).is_multiple_of(by);
+        let copy_a = if a.col_stride == 1 {
+            panels > FEW_PANELS && rows.min(mr) > rows_of_a_set() && apart(a.row_stride, COLLIDING)
+        } else if a.row_stride == 1 {
+            // What is left of their lines is there for the next rows.
+            let stays =
+                !apart(a.col_stride, COLLIDING_COLUMNS) && kc * LINE <= cache::l1().bytes / 4 * 3;
+            (panels > FEW_PANELS || !stays) && a.col_stride > NEAR
+        } else {
+            true
+        };
         let (pack_b, at_once) = match x.b {
             Rhs::Packed(..) => (false, false),
             Rhs::Plain(b) => {
-                let collide = (b.row_stride * size_of::<f32>()).is_multiple_of(COLLIDING);
+                let collide = apart(b.row_stride, COLLIDING);
                 let many = rows > FEW_BLOCKS * mr;
                 (
                     b.col_stride != 1 || many,
@@ -44,12 +69,18 @@ impl Layout {
                 )
             }
         };
-        Layout {
-            copy_a: a.col_stride != 1 && !near,
+        let together = if copy_a {
+            let block = mr * kc * size_of::<f32>();
             // The first ones are copied before anything else can be done.
-            together: (A_IN_L2 / (mr * kc).max(1))
+            (cache::l2().bytes / COPIES_OF_L2 / block.max(1))
                 .min(rows.div_ceil(5 * mr))
-                .clamp(1, TOGETHER),
+                .clamp(1, TOGETHER)
+        } else {
+            1
+        };
+        Layout {
+            copy_a,
+            together,
             pack_b,
             at_once,
         }

@@ -1,6 +1,7 @@
 //! General matrix product: c = act(beta c + a b + bias).
 
 mod block;
+mod cut;
 mod element;
 mod fallback;
 mod kernels;

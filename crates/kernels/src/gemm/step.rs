@@ -1,7 +1,8 @@
 //! One block of k: the two inner loops, in either order, and what each tile is given.
 
 use super::Activation;
-use super::block::{Cut, Product, Rhs};
+use super::block::{Product, Rhs};
+use super::cut::Cut;
 use super::layout::{CopyOfA, FEW_BLOCKS, Layout, Rooms};
 use super::operands::{Ahead, Lhs, Panel};
 use super::pack;
@@ -39,7 +40,7 @@ impl Step<'_> {
         for q in 0..self.panels() {
             for n in 0..blocks.len() {
                 let i = blocks.get(n);
-                let next = blocks.get((n + 1) % blocks.len());
+                let next = blocks.get(if n + 1 == blocks.len() { 0 } else { n + 1 });
                 // The first panel brings all rows in; they stay in L2.
                 let rows = if q == 0 { i.len() } else { 0 };
                 let next = self.lhs(&next, origin, rooms.a);
@@ -74,6 +75,7 @@ impl Step<'_> {
         let nr = x.kernels.nr();
         let blocks = Cut::new(self.rows.clone(), x.kernels.mr());
         let together = self.layout.together;
+        let (mut current, mut among) = (0, 0);
         // The n-th group of blocks, and all its rows.
         let group = |n: usize| blocks.iter(n * together..(n + 1) * together);
         let rows = |n: usize| {
@@ -98,9 +100,12 @@ impl Step<'_> {
         }
         for n in 0..blocks.len() {
             let i = blocks.get(n);
-            let (current, later) = (n / together, n / together + 1);
+            if among == together {
+                (current, among) = (current + 1, 0);
+            }
+            let later = current + 1;
             let next_kept = {
-                let next = (n + 1) / together;
+                let next = current + usize::from(among + 1 == together);
                 let at = (i.end - rows(next).start) * Layout::a_pitch(self.ks.len());
                 rooms.a.as_ptr().wrapping_add(next * half + at)
             };
@@ -112,7 +117,13 @@ impl Step<'_> {
                 CopyOfA::InPassing => rooms.a.split_at_mut(half),
                 _ => rooms.a[current * half..].split_at_mut(half),
             };
-            let tiles = group(current).count() * panels;
+            let tiles = group(current).len() * panels;
+            // A share of what is copied, or read with the next block, comes in with each tile.
+            let shares = match (copies, self.layout.copy_a) {
+                (true, _) => Cut::into(0..self.slabs(), tiles),
+                (_, true) => Cut::into(0..i.len() * self.ks.len(), panels),
+                _ => Cut::into(0..i.len(), panels),
+            };
             let a = self.lhs(&i, rows(current).start, now);
             for q in 0..panels {
                 let at = if self.layout.pack_b {
@@ -128,32 +139,28 @@ impl Step<'_> {
                     (b, Panel { start: next, ..b })
                 };
                 let ahead = if copies {
-                    let tile = n % together * panels + q;
-                    let some = |tile: usize| self.slabs() * tile / tiles;
-                    self.copy_a(group(later), some(tile)..some(tile + 1), then);
-                    self.ahead_of_copy(rows(later), some(tile + 1)..some(tile + 2))
+                    let tile = among * panels + q;
+                    self.copy_a(group(later), shares.get(tile), then);
+                    self.ahead_of_copy(rows(later), shares.get(tile + 1))
+                } else if self.layout.copy_a {
+                    let some = shares.get(q);
+                    let start = next_kept.wrapping_add(some.start);
+                    Ahead::contiguous(start, some.len())
                 } else {
-                    // A share of what is read with the next block.
-                    let share = |all: usize| all * q / panels..all * (q + 1) / panels;
-                    if self.layout.copy_a {
-                        let some = share(i.len() * self.ks.len());
-                        let start = next_kept.wrapping_add(some.start);
-                        Ahead::contiguous(start, some.len())
-                    } else {
-                        let some = share(i.len());
-                        let ahead = self.a_at(i.end + some.start, self.ks.start);
-                        Ahead::of(&ahead, some.len(), self.ks.len())
-                    }
+                    let some = shares.get(q);
+                    let ahead = self.a_at(i.end + some.start, self.ks.start);
+                    Ahead::of(&ahead, some.len(), self.ks.len())
                 };
                 // SAFETY: the caller's promise about c; the operands are where they lie or were
                 // copied for these rows and this panel.
                 unsafe { self.tile(&i, q, a, b, ahead, b_next) }
             }
+            among += 1;
         }
     }
 
     fn panels(&self) -> usize {
-        self.cols.len().div_ceil(self.x.kernels.nr())
+        self.x.kernels.panels(self.cols.len())
     }
 
     /// The columns of panel q.
@@ -207,18 +214,23 @@ impl Step<'_> {
         }
     }
 
-    /// What [`Step::copy_a`] reads of `rows` for some slabs, if it is contiguous.
+    /// What [`Step::copy_a`] reads of `rows` for some slabs, as far as it is contiguous.
     fn ahead_of_copy(&self, rows: Range<usize>, some: Range<usize>) -> Ahead {
         let a = self.x.a;
-        if a.row_stride != 1 || rows.is_empty() || some.is_empty() {
+        if a.row_stride != 1 && a.col_stride != 1 || rows.is_empty() || some.is_empty() {
             return Ahead::of(&self.a_at(self.rows.start, self.ks.start), 0, 0);
         }
         let k = self.slab(some.start).start..self.slab(some.end - 1).end;
+        let (len, jump, parts) = if a.row_stride == 1 {
+            (rows.len(), a.col_stride, k.len())
+        } else {
+            (k.len(), a.row_stride, rows.len())
+        };
         Ahead {
             start: self.a_at(rows.start, self.ks.start + k.start).start,
-            len: rows.len(),
-            jump: a.col_stride,
-            parts: k.len(),
+            len,
+            jump,
+            parts,
         }
     }
 
@@ -315,7 +327,7 @@ impl Step<'_> {
             packed: b.pack_to,
             c: x.c.wrapping_add(i.start * x.c_row_stride + cols.start),
             c_row_stride: x.c_row_stride,
-            last: cols.len() - (cols.len() - 1) / kernels.lanes * kernels.lanes,
+            last: cols.len() - (kernels.vectors(cols.len()) - 1) * kernels.lanes,
             accumulate: self.accumulate,
             ahead: ahead.start,
             ahead_len: ahead.len,

@@ -241,6 +241,46 @@ fn threads_do_not_change_a_bit() {
     }
 }
 
+/// Rows and columns at distances that collide, cut and copied as small caches and large ones ask
+/// for.
+#[test]
+fn caches_do_not_change_a_bit() {
+    use crate::cache::{Cache, tests::with_caches};
+    let shapes = [
+        (30, 1024, 130),
+        (58, 2048, 70),
+        (1024, 40, 33),
+        (256, 640, 40),
+    ];
+    for (isa, (m, k, n)) in Isa::available().flat_map(|isa| shapes.map(|shape| (isa, shape))) {
+        for layout in [Layout::Rows, Layout::Cols] {
+            let (a, b) = (Owned::<f32>::new(1, m, k, layout), numbers(2, k * n));
+            let product = |[l1, l2]: [Cache; 2]| {
+                let mut c = vec![f32::NAN; m * n];
+                let product = || {
+                    let b = Mat::new(&b, k, n);
+                    isa.scoped(|| gemm(a.mat(), b, Beta::Zero, &mut c, Epilogue::NONE));
+                };
+                with_caches(l1, l2, || crate::parallel::serial(product));
+                c
+            };
+            let cache = |kilobytes: usize, ways| Cache {
+                bytes: kilobytes << 10,
+                ways,
+            };
+            let small = product([cache(16, 4), cache(256, 8)]);
+            let large = product([cache(128, 16), cache(4096, 16)]);
+            assert!(small == large, "{isa} {m}x{k}x{n} {layout:?}");
+            let b = Mat::new(&b, k, n);
+            let before = vec![0.0; m * n];
+            let expected = crate::reference::gemm(a.mat(), b, Beta::Zero, &before, Epilogue::NONE);
+            let off = |(&found, expected): (&f32, &f64)| (f64::from(found) - expected).abs();
+            let most = small.iter().zip(&expected).map(off).fold(0.0, f64::max);
+            assert!(most < 1e-3, "{isa} {m}x{k}x{n} {layout:?}: off by {most}");
+        }
+    }
+}
+
 #[test]
 fn the_identity_changes_nothing() {
     for (m, n) in [(1, 1), (7, 16), (40, 33), (100, 420)] {
