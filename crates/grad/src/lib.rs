@@ -10,6 +10,7 @@
 struct Readme;
 
 pub mod check;
+mod memory;
 mod op;
 pub mod ops;
 mod recycle;

@@ -3,6 +3,7 @@
 use crate::tape::{Nodes, Part, Slots};
 use crate::{Shape, Tensor, Var};
 use kernels::Element;
+use kernels::gemm::Beta;
 use std::rc::Rc;
 
 /// Which tensors a backward rule wants to see again.
@@ -124,6 +125,7 @@ impl<'a, T: Element> Vjp<'a, T> {
 
     /// The node of input `i`, if anyone wants its gradient.
     #[track_caller]
+    #[inline]
     fn target(&self, i: usize) -> Option<usize> {
         let id = self.nodes.parent(self.id, i, |parent| parent.id)? as usize;
         (self.parts[id] != Part::None).then_some(id)
@@ -131,6 +133,7 @@ impl<'a, T: Element> Vjp<'a, T> {
 
     /// Whether the backward pass is recorded, so that what is given must be made of operations;
     /// else it may come from any kernel.
+    #[inline]
     pub fn records(&self) -> bool {
         self.record
     }
@@ -147,8 +150,14 @@ impl<'a, T: Element> Vjp<'a, T> {
     /// If the gradient has not the input's shape.
     #[track_caller]
     pub fn give(&self, i: usize, gradient: impl FnOnce() -> Var<T>) {
-        let Some(id) = self.target(i) else { return };
-        let gradient = gradient();
+        if let Some(id) = self.target(i) {
+            self.give_to(id, i, gradient());
+        }
+    }
+
+    /// Adds to what node `id`, input `i`, has been given.
+    #[track_caller]
+    fn give_to(&self, id: usize, i: usize, gradient: Var<T>) {
         assert!(
             *gradient.shape() == self.input_shape(i),
             "vjp of {}: the gradient of input {i} has shape {}, expected {}",
@@ -166,8 +175,7 @@ impl<'a, T: Element> Vjp<'a, T> {
     }
 
     /// Gives a gradient of input `i` that is cheaper to add to what is there than to make: `add`
-    /// adds it, `whole` makes it. One that is `g` in a part of the input and zero elsewhere, say, or
-    /// a product, whose kernel adds while it stores.
+    /// adds it, `whole` makes it. One that is `g` in a part of the input and zero elsewhere, say.
     ///
     /// # Panics
     /// As [`give`](Self::give).
@@ -186,7 +194,34 @@ impl<'a, T: Element> Vjp<'a, T> {
         {
             return add(sum, g.value().data());
         }
-        self.give(i, || whole(g));
+        self.give_to(id, i, whole(g));
+    }
+
+    /// Gives the gradient of input `i` that a kernel makes of g: by `Beta` it adds to what is there
+    /// or writes it anew. If the backward pass is recorded, `recorded` makes the same of operations.
+    ///
+    /// # Panics
+    /// As [`give`](Self::give).
+    #[track_caller]
+    pub(crate) fn give_product(
+        &self,
+        i: usize,
+        g: Var<T>,
+        kernel: impl FnOnce(Beta, &mut [T], &[T]),
+        recorded: impl FnOnce(Var<T>) -> Var<T>,
+    ) {
+        let Some(id) = self.target(i) else { return };
+        if self.record {
+            return self.give_to(id, i, recorded(g));
+        }
+        if let Some(sum) = &mut self.slots.borrow_mut()[id]
+            && let Some(sum) = sum.get_mut()
+        {
+            return kernel(Beta::One, sum, g.value().data());
+        }
+        let write = |out: &mut [T]| kernel(Beta::Zero, out, g.value().data());
+        let gradient = Tensor::build(self.input_shape(i), write);
+        self.give_to(id, i, Var::constant(gradient));
     }
 
     /// How many inputs there are.
@@ -199,6 +234,7 @@ impl<'a, T: Element> Vjp<'a, T> {
     /// # Panics
     /// If [`Op::saves`] did not ask for it.
     #[track_caller]
+    #[inline]
     pub fn input(&self, i: usize) -> Var<T> {
         let (value, id) =
             (self.nodes).parent(self.id, i, |parent| (parent.saved.clone(), parent.id));
@@ -235,6 +271,7 @@ impl<'a, T: Element> Vjp<'a, T> {
 
     /// The shape of input `i`.
     #[track_caller]
+    #[inline]
     pub fn input_shape(&self, i: usize) -> Shape {
         self.nodes.parent(self.id, i, |parent| parent.shape)
     }

@@ -7,8 +7,9 @@ use std::ops::Deref;
 pub const MAX_RANK: usize = 6;
 
 /// The extent of each axis, outermost first. A scalar has none.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Eq, Default)]
 pub struct Shape {
+    /// 0 beyond the rank.
     extents: [usize; MAX_RANK],
     rank: u8,
 }
@@ -30,18 +31,21 @@ impl Shape {
             extents.len() <= MAX_RANK,
             "shape: expected at most {MAX_RANK} dimensions, found {extents:?}"
         );
-        let mut shape = Shape::SCALAR;
-        shape.extents[..extents.len()].copy_from_slice(extents);
-        shape.rank = extents.len() as u8;
-        shape
+        Shape {
+            // Not a copy of so many bytes, which would be a call.
+            extents: std::array::from_fn(|i| extents.get(i).copied().unwrap_or(0)),
+            rank: extents.len() as u8,
+        }
     }
 
     /// The number of axes.
+    #[inline]
     pub fn rank(&self) -> usize {
         self.rank as usize
     }
 
     /// The product of the extents: 1 for a scalar.
+    #[inline]
     pub fn elements(&self) -> usize {
         self.iter().product()
     }
@@ -104,8 +108,18 @@ impl Shape {
     }
 }
 
+impl PartialEq for Shape {
+    /// All extents at once: a comparison of slices would be a call.
+    #[inline]
+    fn eq(&self, other: &Shape) -> bool {
+        let differs = |i: usize| self.extents[i] ^ other.extents[i];
+        self.rank == other.rank && (0..MAX_RANK).fold(0, |all, i| all | differs(i)) == 0
+    }
+}
+
 impl Deref for Shape {
     type Target = [usize];
+    #[inline]
     fn deref(&self) -> &[usize] {
         &self.extents[..self.rank()]
     }

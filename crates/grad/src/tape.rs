@@ -82,12 +82,14 @@ impl<T: Element> Nodes<T> {
     }
 
     /// How many operands node `id` has.
+    #[inline]
     pub(crate) fn parents(&self, id: u32) -> usize {
         self.0.borrow().nodes[id as usize].parents as usize
     }
 
     /// What `f` reads of operand `i` of node `id`.
     #[track_caller]
+    #[inline]
     pub(crate) fn parent<R>(&self, id: u32, i: usize, f: impl FnOnce(&Parent<T>) -> R) -> R {
         let list = self.0.borrow();
         let node = &list.nodes[id as usize];
@@ -99,6 +101,7 @@ impl<T: Element> Nodes<T> {
         f(&list.parents[node.first_parent as usize + i])
     }
 
+    #[inline]
     pub(crate) fn shape(&self, id: u32) -> Shape {
         self.0.borrow().nodes[id as usize].shape
     }
@@ -261,8 +264,8 @@ impl<T: Element> Tape<T> {
         for x in wrt {
             ids.push(self.id_of(x, "a variable"));
         }
-        let mut sums = sums.into_iter();
-        let mut sums: Vec<_> = wrt.iter().map(|_| sums.next().map(Var::constant)).collect();
+        // One for each variable, or none at all.
+        let mut sums: Vec<_> = (sums.into_iter().map(Var::constant)).map(Some).collect();
         // The gradient of each node, as far as it is known.
         let mut slots = Recycled::new();
         if loss.is_recorded() {
@@ -270,23 +273,24 @@ impl<T: Element> Tape<T> {
             slots.resize_with(last + 1, || None);
             // What is added to the gradient of a leaf may begin its sum. The gradient of another
             // node is passed on, and that of one asked for twice belongs to both.
-            for (i, &id) in ids.iter().enumerate() {
+            for (i, sum) in sums.iter_mut().enumerate() {
+                let id = ids[i];
                 let others = [&ids[..i], &ids[i + 1..]];
                 let once = others.iter().all(|others| !others.contains(&id));
                 if id < last && once && self.nodes.parents(id as u32) == 0 {
-                    slots[id] = sums[i].take();
+                    slots[id] = sum.take();
                 }
             }
             slots[last] = Some(Var::constant(Tensor::ones(*loss.shape())));
             slots = self.backward(last, &ids, mode, slots);
         }
-        (wrt.iter().zip(&mut sums).enumerate())
-            .map(|(i, (x, sum))| {
+        (wrt.iter().enumerate())
+            .map(|(i, x)| {
                 // The gradient moves out, unless the same variable is asked for once more.
                 let again = ids[i + 1..].contains(&ids[i]);
                 let slot = slots.get_mut(ids[i]);
                 let gradient = slot.and_then(|slot| if again { slot.clone() } else { slot.take() });
-                match (sum.take(), gradient) {
+                match (sums.get_mut(i).and_then(Option::take), gradient) {
                     (Some(sum), Some(gradient)) => sum.accumulate(gradient),
                     (Some(gradient), None) | (None, Some(gradient)) => gradient,
                     (None, None) => Var::constant(Tensor::zeros(*x.shape())),

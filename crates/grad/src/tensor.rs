@@ -1,9 +1,10 @@
 //! Tensors: immutable, contiguous, row-major, reference-counted.
 
 use crate::Shape;
+use crate::memory::Memory;
 use kernels::Element;
 use kernels::buffer::Buffer;
-use kernels::conv::{Arranged, Weights};
+use kernels::conv::Weights;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,31 +12,16 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Tensor<T: Element> {
     shape: Shape,
-    data: Arc<Memory<T>>,
+    /// There until the tensor is dropped.
+    data: Option<Arc<Memory<T>>>,
 }
 
-/// Numbers, and what kernels have made of them for the next call.
-struct Memory<T: Element> {
-    numbers: Buffer<T>,
-    arranged: Arranged<T>,
-}
-
-impl<T: Element> Memory<T> {
-    fn new(numbers: Buffer<T>) -> Memory<T> {
-        let arranged = Arranged::new();
-        Memory { numbers, arranged }
-    }
-
-    /// For writing.
-    fn numbers_mut(&mut self) -> &mut [T] {
-        self.arranged.clear();
-        &mut self.numbers
-    }
-}
-
-impl<T: Element> Clone for Memory<T> {
-    fn clone(&self) -> Memory<T> {
-        Memory::new(self.numbers.clone())
+impl<T: Element> Drop for Tensor<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(memory) = self.data.take() {
+            Memory::recycle(memory);
+        }
     }
 }
 
@@ -55,7 +41,7 @@ impl<T: Element> Tensor<T> {
         );
         Tensor {
             shape,
-            data: Arc::new(Memory::new(buffer)),
+            data: Some(Arc::new(Memory::new(buffer))),
         }
     }
 
@@ -71,9 +57,8 @@ impl<T: Element> Tensor<T> {
     /// A tensor whose numbers `write` puts down. What `write` does not write is arbitrary.
     pub fn build(shape: impl Into<Shape>, write: impl FnOnce(&mut [T])) -> Tensor<T> {
         let shape = shape.into();
-        let mut buffer = Buffer::recycled(shape.elements());
-        write(&mut buffer);
-        Tensor::from_buffer(shape, buffer)
+        let data = Some(Memory::build(shape.elements(), write));
+        Tensor { shape, data }
     }
 
     /// A tensor whose number at row-major position i is `f(i)`.
@@ -105,30 +90,44 @@ impl<T: Element> Tensor<T> {
         Tensor::full(Shape::SCALAR, value)
     }
 
+    #[inline]
+    fn memory(&self) -> &Arc<Memory<T>> {
+        self.data.as_ref().expect("a tensor holds its memory")
+    }
+
+    #[inline]
+    fn memory_mut(&mut self) -> &mut Arc<Memory<T>> {
+        self.data.as_mut().expect("a tensor holds its memory")
+    }
+
     /// The shape.
+    #[inline]
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
 
     /// How many numbers there are.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.data.numbers.len()
+        self.memory().numbers.len()
     }
 
     /// Whether there are none.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.data.numbers.is_empty()
+        self.memory().numbers.is_empty()
     }
 
     /// The numbers in row-major order.
+    #[inline]
     pub fn data(&self) -> &[T] {
-        &self.data.numbers
+        &self.memory().numbers
     }
 
     /// The numbers as the weights of a convolution. What kernels make of them is kept with them
     /// until they change, for all who share this memory.
     pub fn weights(&self) -> Weights<'_, T> {
-        Weights::kept(self.data(), &self.data.arranged)
+        Weights::kept(self.data(), &self.memory().arranged)
     }
 
     /// The number of a tensor that holds just one.
@@ -146,13 +145,15 @@ impl<T: Element> Tensor<T> {
     }
 
     /// The numbers, for writing: in place where nobody else holds this memory, else in a copy.
+    #[inline]
     pub fn make_mut(&mut self) -> &mut [T] {
-        Arc::make_mut(&mut self.data).numbers_mut()
+        Arc::make_mut(self.memory_mut()).numbers_mut()
     }
 
     /// The numbers, for writing, if nobody else holds this memory.
+    #[inline]
     pub fn get_mut(&mut self) -> Option<&mut [T]> {
-        Arc::get_mut(&mut self.data).map(Memory::numbers_mut)
+        Arc::get_mut(self.memory_mut()).map(Memory::numbers_mut)
     }
 
     /// The same numbers in another shape; the memory is shared.
@@ -185,7 +186,7 @@ impl<T: Element> Tensor<T> {
 
     /// Whether two handles share one memory.
     pub fn shares_memory_with(&self, other: &Tensor<T>) -> bool {
-        Arc::ptr_eq(&self.data, &other.data)
+        Arc::ptr_eq(self.memory(), other.memory())
     }
 }
 

@@ -18,10 +18,12 @@ pub struct Var<T: Element> {
 
 impl<T: Element> Var<T> {
     /// A value nobody differentiates with respect to.
+    #[inline]
     pub fn constant(value: Tensor<T>) -> Var<T> {
         Var { value, node: None }
     }
 
+    #[inline]
     pub(crate) fn on_tape(value: Tensor<T>, nodes: Rc<Nodes<T>>, id: u32) -> Var<T> {
         Var {
             value,
@@ -29,16 +31,19 @@ impl<T: Element> Var<T> {
         }
     }
 
+    #[inline]
     pub(crate) fn node(&self) -> Option<(&Rc<Nodes<T>>, u32)> {
         self.node.as_ref().map(|(nodes, id)| (nodes, *id))
     }
 
     /// The value.
+    #[inline]
     pub fn value(&self) -> &Tensor<T> {
         &self.value
     }
 
     /// The value, without its history.
+    #[inline]
     pub fn into_value(self) -> Tensor<T> {
         self.value
     }
@@ -49,11 +54,13 @@ impl<T: Element> Var<T> {
     }
 
     /// Whether it is recorded on a tape.
+    #[inline]
     pub fn is_recorded(&self) -> bool {
         self.node.is_some()
     }
 
     /// The shape.
+    #[inline]
     pub fn shape(&self) -> &Shape {
         self.value.shape()
     }

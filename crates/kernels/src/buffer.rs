@@ -92,6 +92,7 @@ impl Drop for Block {
 }
 
 /// The size class of `bytes`: multiples of 64 up to 256, then four for each power of two.
+#[inline]
 fn class_of(bytes: usize) -> usize {
     if bytes <= 256 {
         return bytes.div_ceil(ALIGN);
@@ -118,12 +119,14 @@ struct Shelf {
 }
 
 impl Shelf {
-    fn take(&mut self, bytes: usize) -> Option<Block> {
-        let block = self.classes.get_mut(class_of(bytes))?.pop()?;
+    #[inline]
+    fn take(&mut self, class: usize) -> Option<Block> {
+        let block = self.classes.get_mut(class)?.pop()?;
         self.bytes -= block.bytes;
         Some(block)
     }
 
+    #[inline]
     fn put(&mut self, block: Block) {
         let class = class_of(block.bytes);
         if class >= self.classes.len() {
@@ -164,7 +167,8 @@ pub fn release_unused() {
 impl<T: Plain> Buffer<T> {
     /// `len` numbers of arbitrary (stale) value, for a kernel that writes all of them.
     pub fn recycled(len: usize) -> Buffer<T> {
-        let class = class_bytes(len.checked_mul(size_of::<T>()).expect("a buffer's size"));
+        let bytes = len.checked_mul(size_of::<T>()).expect("a buffer's size");
+        let class = class_of(bytes);
         let block = if class == 0 {
             Block::EMPTY
         } else {
@@ -173,13 +177,31 @@ impl<T: Plain> Buffer<T> {
                 .ok()
                 .flatten()
                 .or_else(|| shared().take(class))
-                .unwrap_or_else(|| Block::allocate(class))
+                .unwrap_or_else(|| Block::allocate(class_bytes(bytes)))
         };
         Buffer {
             block,
             len,
             marker: std::marker::PhantomData,
         }
+    }
+
+    /// How many numbers its memory has room for.
+    #[inline]
+    pub fn room(&self) -> usize {
+        self.block.bytes / size_of::<T>()
+    }
+
+    /// Makes it hold `len` numbers; any that are new are of arbitrary value.
+    ///
+    /// # Panics
+    /// If there is no [`room`](Self::room) for them.
+    #[track_caller]
+    #[inline]
+    pub fn resize(&mut self, len: usize) {
+        // All of a block is initialised when it is allocated.
+        assert!(len <= self.room(), "buffer: no room for {len} numbers");
+        self.len = len;
     }
 
     /// `len` copies of `value`.
@@ -203,17 +225,11 @@ impl<T: Plain> Drop for Buffer<T> {
         if block.bytes == 0 {
             return;
         }
-        let mut block = Some(block);
         // A thread that is ending has no shelf any more: then the shared one takes it.
-        let _ = THREAD.try_with(|shelf| {
-            let mut shelf = shelf.borrow_mut();
-            if shelf.bytes + block.as_ref().map_or(0, |b| b.bytes) <= THREAD_BYTES
-                && let Some(block) = block.take()
-            {
-                shelf.put(block);
-            }
-        });
-        if let Some(block) = block {
+        let here = THREAD.try_with(|shelf| shelf.borrow().bytes + block.bytes <= THREAD_BYTES);
+        if here.unwrap_or(false) {
+            THREAD.with(|shelf| shelf.borrow_mut().put(block));
+        } else {
             shared().put(block);
         }
     }
@@ -221,6 +237,7 @@ impl<T: Plain> Drop for Buffer<T> {
 
 impl<T: Plain> Deref for Buffer<T> {
     type Target = [T];
+    #[inline]
     fn deref(&self) -> &[T] {
         // SAFETY: the block holds at least `len` values of T, aligned to 64 bytes and initialised
         // when it was allocated; `EMPTY` comes with `len == 0` and an aligned dangling pointer.
@@ -229,6 +246,7 @@ impl<T: Plain> Deref for Buffer<T> {
 }
 
 impl<T: Plain> DerefMut for Buffer<T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as in `deref`, and `&mut self` makes the access unique.
         unsafe { std::slice::from_raw_parts_mut(self.block.ptr.as_ptr().cast(), self.len) }

@@ -104,7 +104,14 @@ pub(super) fn through<T: Element>(
         other => unreachable!("{other:?} was refused when it was applied"),
     };
     if let Some(bias) = bias {
-        at.give(bias, || g.sum_to(at.input_shape(bias)));
+        at.give(bias, || {
+            let shape = at.input_shape(bias);
+            if at.records() {
+                return g.sum_to(shape);
+            }
+            let sums = |out: &mut [T]| reduce::sum_columns(g.value().data(), out);
+            Var::constant(Tensor::build(shape, sums))
+        });
     }
     g
 }

@@ -10,7 +10,6 @@ use kernels::buffer::Buffer;
 use kernels::conv::Taps;
 use kernels::conv::{self, Conv2d, Sums};
 use kernels::gemm::{Activation, Beta, Epilogue};
-use std::cell::RefCell;
 
 /// A convolution with stride, dilation, uneven padding and a masked tap.
 fn strided() -> Conv2d {
@@ -206,37 +205,31 @@ impl<T: Element> Op<T> for Forward {
             at.give(3, || gy.clone());
         }
         let g = self.geometry;
-        at.give_part(
+        at.give_product(
             0,
             gy.clone(),
-            |gx, gy| {
+            |beta, gx, gy| {
                 let w = at.input(1);
-                conv::input_gradient(&g, gy, w.value().weights(), Beta::One, gx)
+                conv::input_gradient(&g, gy, w.value().weights(), beta, gx)
             },
             |gy| gy.conv2d_input_gradient(&at.input(1), g),
         );
+        let mut gb = Buffer::recycled(if joint { g.out_channels } else { 0 });
+        let of_weights = |beta, gw: &mut [T], gy: &[T]| {
+            let x = at.input(0);
+            if joint {
+                conv::weight_and_bias_gradient(&g, x.value().data(), gy, beta, gw, &mut gb)
+            } else {
+                conv::weight_gradient(&g, x.value().data(), gy, beta, gw)
+            }
+        };
+        at.give_product(1, gy, of_weights, |gy| {
+            at.input(0).conv2d_weight_gradient(&gy, g)
+        });
         if joint {
-            let gb = RefCell::new(Buffer::recycled(g.out_channels));
-            let both = |gy: &[T], beta, gw: &mut [T]| {
-                let (x, gb) = (at.input(0), &mut gb.borrow_mut()[..]);
-                conv::weight_and_bias_gradient(&g, x.value().data(), gy, beta, gw, gb)
-            };
-            let whole = |gw: &mut [T], gy: &Var<T>| both(gy.value().data(), Beta::Zero, gw);
-            at.give_part(
-                1,
-                gy,
-                |gw, gy| both(gy, Beta::One, gw),
-                |gy| Var::constant(Tensor::build(w_shape(&g), |gw| whole(gw, &gy))),
-            );
-            let gb = Tensor::from_buffer(at.input_shape(2), gb.into_inner());
-            return at.give(2, || Var::constant(gb));
+            let gb = Tensor::from_buffer(at.input_shape(2), gb);
+            at.give(2, || Var::constant(gb));
         }
-        at.give_part(
-            1,
-            gy,
-            |gw, gy| conv::weight_gradient(&g, at.input(0).value().data(), gy, Beta::One, gw),
-            |gy| at.input(0).conv2d_weight_gradient(&gy, g),
-        );
     }
 }
 

@@ -87,23 +87,23 @@ impl<T: Element> Op<T> for Linear {
         let [k, n] = at.input_shape(1)[..] else {
             unreachable!("the forward pass took w as a matrix");
         };
-        at.give_part(
+        at.give_product(
             0,
             g.clone(),
-            |gx, g| {
+            |beta, gx, g| {
                 let (m, w) = (g.len() / n.max(1), at.input(1));
                 let (g, w) = (Mat::new(g, m, n), Mat::new(w.value().data(), k, n));
-                gemm(g, w.t(), Beta::One, gx, Epilogue::NONE);
+                gemm(g, w.t(), beta, gx, Epilogue::NONE);
             },
             |g| g.matmul_with(&at.input(1), false, true),
         );
-        at.give_part(
+        at.give_product(
             1,
             g,
-            |gw, g| {
+            |beta, gw, g| {
                 let (m, x) = (g.len() / n.max(1), at.input(0));
                 let (x, g) = (Mat::new(x.value().data(), m, k), Mat::new(g, m, n));
-                gemm(x.t(), g, Beta::One, gw, Epilogue::NONE);
+                gemm(x.t(), g, beta, gw, Epilogue::NONE);
             },
             |g| rows_of(&at.input(0)).matmul_with(&rows_of(&g), true, false),
         );

@@ -47,7 +47,7 @@ impl<'a, T: Plain> Weights<'a, T> {
         };
         if let Some(kept) = self.kept {
             let made_for = (Conv2d { batch: 0, ..*g }, isa);
-            let entry = kept.0[way as usize]
+            let entry = kept.0.get_or_init(Box::default)[way as usize]
                 .get_or_init(|| Box::new((made_for, made(Buffer::recycled(len)))));
             if entry.0 == made_for {
                 return Found::Kept(&entry.1);
@@ -88,17 +88,20 @@ type Entry<T> = Box<((Conv2d, Isa), Buffer<T>)>;
 
 /// Room for the arrangements of one tensor of weights: two for the forward convolution, two for
 /// the gradient of its input. Threads may ask at the same time: one makes it, the others wait.
-pub struct Arranged<T: Plain>([OnceLock<Entry<T>>; 4]);
+/// Most tensors are no weights: until it is needed, the room itself is not there.
+pub struct Arranged<T: Plain>(OnceLock<Box<[OnceLock<Entry<T>>; 4]>>);
 
 impl<T: Plain> Arranged<T> {
     /// Nothing yet.
+    #[inline]
     pub const fn new() -> Self {
-        Arranged([const { OnceLock::new() }; 4])
+        Arranged(OnceLock::new())
     }
 
     /// Forgets what was made: the weights are about to change.
+    #[inline]
     pub fn clear(&mut self) {
-        *self = Arranged::new();
+        self.0.take();
     }
 }
 
@@ -110,7 +113,7 @@ impl<T: Plain> Default for Arranged<T> {
 
 impl<T: Plain> fmt::Debug for Arranged<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let made = self.0.each_ref().map(|entry| entry.get().is_some());
+        let made = (self.0.get()).map(|room| room.each_ref().map(|entry| entry.get().is_some()));
         f.debug_tuple("Arranged").field(&made).finish()
     }
 }

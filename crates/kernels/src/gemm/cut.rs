@@ -49,7 +49,7 @@ impl Cut {
         let offset = if self.step == 0 {
             i * self.range.len() / self.parts.max(1)
         } else {
-            (i as u64 * self.step >> POINT) as usize
+            ((i as u64 * self.step) >> POINT) as usize
         };
         self.range.start + offset.min(self.range.len())
     }

@@ -28,8 +28,8 @@ pub(super) struct Kernels {
     pub(super) tiles: &'static [&'static [[TileFn; 2]]],
     /// The same, packing b on the way, for the tallest tiles: by [vectors - 1][MR - rows][form].
     pub(super) packing: &'static [&'static [[TileFn; 2]]],
-    /// The same for one vector that is read through a mask: by [rows - 1][form].
-    pub(super) masked: &'static [[TileFn; 2]],
+    /// The same with the last vector read through a mask.
+    pub(super) masked: &'static [&'static [[TileFn; 2]]],
     pub(super) transpose: TransposeFn,
     pub(super) copy: CopyFn,
 }
@@ -82,9 +82,9 @@ impl Kernels {
         self.packing[self.vectors(cols) - 1][self.mr() - rows][usize::from(a_rows)]
     }
 
-    /// As [`Kernels::tile`] for columns of one vector, of which no more is read than there is.
+    /// As [`Kernels::tile`], reading no more of b than there is.
     #[inline]
-    pub(super) fn masked_tile(&self, rows: usize, a_rows: bool) -> TileFn {
-        self.masked[rows - 1][usize::from(a_rows)]
+    pub(super) fn masked_tile(&self, rows: usize, cols: usize, a_rows: bool) -> TileFn {
+        self.masked[self.vectors(cols) - 1][rows - 1][usize::from(a_rows)]
     }
 }

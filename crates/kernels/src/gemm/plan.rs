@@ -40,7 +40,10 @@ pub(super) fn run(mut x: Product, c: &mut [f32]) {
     } else {
         parallel::threads()
     };
-    let parts = (SPLIT / (m * n).div_ceil(SPLIT_SIZE)).min(blocks / 2);
+    let parts = match blocks {
+        1 => 1,
+        _ => (SPLIT / (m * n).div_ceil(SPLIT_SIZE)).min(blocks / 2),
+    };
     if parts > 1 {
         let mut all = || split(&x, c, blocks, parts);
         return if threads == 1 {

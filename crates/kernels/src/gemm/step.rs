@@ -317,7 +317,7 @@ impl Step<'_> {
     ) {
         let (x, kernels) = (self.x, self.x.kernels);
         let cols = self.panel_cols(q);
-        let mut tile = Tile {
+        let tile = Tile {
             k: self.ks.len(),
             a: a.start,
             a_row_stride: a.row_stride,
@@ -349,20 +349,7 @@ impl Step<'_> {
         let run = if !b.pack_to.is_null() {
             kernels.packing_tile(rows, width, a_rows)
         } else if b.exact && tile.last < kernels.lanes {
-            if width > kernels.lanes {
-                let whole = Tile {
-                    last: kernels.lanes,
-                    ..tile
-                };
-                // SAFETY: as below, for the vectors before the last.
-                unsafe { kernels.tile(rows, kernels.lanes, a_rows)(&whole) }
-                tile.b = tile.b.wrapping_add(kernels.lanes);
-                tile.c = tile.c.wrapping_add(kernels.lanes);
-                if !tile.bias.is_null() {
-                    tile.bias = tile.bias.wrapping_add(kernels.lanes);
-                }
-            }
-            kernels.masked_tile(rows, a_rows)
+            kernels.masked_tile(rows, width, a_rows)
         } else {
             kernels.tile(rows, width, a_rows)
         };

@@ -73,6 +73,9 @@ pub(super) type TileFn = unsafe fn(&Tile);
 /// How many rows of b ahead of use are brought in.
 const B_AHEAD: usize = 16;
 
+/// Up to so many rounds are one loop, which brings in the tile of c and nothing else.
+const SHORT: usize = 32;
+
 /// Its argument, as a value the optimiser knows nothing about.
 macro_rules! opaque {
     ($x:expr) => {{
@@ -187,7 +190,12 @@ pub(super) unsafe fn tile<
         // decide inside it, or to count in small rounds, costs a step of 14 cycles one of them.
         let rounds = t.k / round;
         let last = rounds - rounds.min(B_AHEAD / round);
-        let of_c = last.min(MR);
+        // With so few rounds, entering the loop anew would take as long as some of them.
+        let (of_c, last) = if rounds <= SHORT {
+            (rounds, rounds)
+        } else {
+            (last.min(MR), last)
+        };
         let each = match t.ahead_parts {
             0 => 0,
             1 => last - of_c,

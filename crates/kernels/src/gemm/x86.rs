@@ -50,8 +50,8 @@ instances!(avx2_tile, avx2_copy, Avx2, "avx2,fma");
 
 /// Instances by [vectors - 1], height in the order given, and [whether rows of a are contiguous].
 macro_rules! table {
-    ($name:ident $pack:literal: $mr:tt) => {
-        &[table!(@ $name 1 $pack false $mr), table!(@ $name 2 $pack false $mr)]
+    ($name:ident $pack:literal $masked:literal: $mr:tt) => {
+        &[table!(@ $name 1 $pack $masked $mr), table!(@ $name 2 $pack $masked $mr)]
     };
     (@ $name:ident $nv:literal $pack:literal $masked:literal [$($mr:literal)*]) => {
         &[$([
@@ -63,17 +63,17 @@ macro_rules! table {
 
 pub(super) static AVX512: Kernels = Kernels {
     lanes: 16,
-    tiles: table!(avx512_tile false: [1 2 3 4 5 6 7 8 9 10 11 12 13 14]),
-    packing: table!(avx512_tile true: [14 13 12 11 10 9]),
-    masked: table!(@ avx512_tile 1 false true [1 2 3 4 5 6 7 8 9 10 11 12 13 14]),
+    tiles: table!(avx512_tile false false: [1 2 3 4 5 6 7 8 9 10 11 12 13 14]),
+    packing: table!(avx512_tile true false: [14 13 12 11 10 9]),
+    masked: table!(avx512_tile false true: [1 2 3 4 5 6 7 8 9 10 11 12 13 14]),
     transpose: avx512_transpose,
     copy: avx512_copy,
 };
 pub(super) static AVX2: Kernels = Kernels {
     lanes: 8,
-    tiles: table!(avx2_tile false: [1 2 3 4 5 6]),
-    packing: table!(avx2_tile true: [6 5 4]),
-    masked: table!(@ avx2_tile 1 false true [1 2 3 4 5 6]),
+    tiles: table!(avx2_tile false false: [1 2 3 4 5 6]),
+    packing: table!(avx2_tile true false: [6 5 4]),
+    masked: table!(avx2_tile false true: [1 2 3 4 5 6]),
     transpose: avx2_transpose,
     copy: avx2_copy,
 };

@@ -1,11 +1,12 @@
 //! Bias and activation of every row, where no product's epilogue does it.
 
-use super::columns::{Columns, by_slabs, sum_columns_body};
+use super::columns::{Columns, by_slabs, slab_rows, sum_columns_body};
 use super::rows::{Out, RowKernel, check, count, rows};
 use crate::element::Element;
 use crate::elementwise::{Binary, binary, leaky_relu_gradient};
 use crate::gemm::Activation;
 use crate::simd::{Isa, Vector, dispatch};
+use std::ops::Range;
 
 /// y\[r, c\] = act(x\[r, c\] + bias\[c\]).
 ///
@@ -92,7 +93,7 @@ pub(crate) fn bias_activation_gradient_body<T: Element>(
     check("bias_activation_gradient", "gx", gx.len(), y.len());
     let isa = Isa::current();
     // A slab of gx is summed while it is in the cache.
-    let partial = by_slabs(n, cols, cols, [gx], true, |slab, [gx], sums| {
+    let pass = |slab: Range<usize>, [gx]: [&mut [T]; 1], sums: &mut [T]| {
         let slab = slab.start * cols..slab.end * cols;
         let (y, gy) = (&y[slab.clone()], &gy[slab]);
         match activation {
@@ -103,6 +104,10 @@ pub(crate) fn bias_activation_gradient_body<T: Element>(
             }
         }
         dispatch(isa, Columns { x: gx, y: sums });
-    });
+    };
+    if n <= slab_rows(cols) {
+        return pass(0..n, [gx], g_bias);
+    }
+    let partial = by_slabs(n, cols, cols, [gx], true, pass);
     sum_columns_body(&partial, g_bias);
 }
