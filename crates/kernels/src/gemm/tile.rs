@@ -70,6 +70,9 @@ pub(super) struct Tile {
 /// the instance is masked. One that packs writes k rows of whole vectors to `packed`.
 pub(super) type TileFn = unsafe fn(&Tile);
 
+/// How many numbers a line of the cache holds.
+const LINE: usize = 64 / size_of::<f32>();
+
 /// How many rows of b ahead of use are brought in.
 const B_AHEAD: usize = 16;
 
@@ -128,8 +131,9 @@ pub(super) unsafe fn tile<
         macro_rules! step {
             ($P:literal) => {{
                 let b_ahead = b_ahead.wrapping_add($P * b_ahead_stride);
-                for j in 0..NV {
-                    prefetch(b_ahead.wrapping_add(j * V::LANES));
+                // Two of the shorter vectors lie in one line.
+                for j in (0..NV * V::LANES).step_by(LINE) {
+                    prefetch(b_ahead.wrapping_add(j));
                 }
                 if PACK {
                     // From further away, and rows that begin inside a cache line end in one more.
