@@ -76,7 +76,7 @@ const LINE: usize = 64 / size_of::<f32>();
 /// How many rows of b ahead of use are brought in.
 const B_AHEAD: usize = 16;
 
-/// Up to so many rounds are one loop, which brings in the tile of c and nothing else.
+/// Up to so many steps are one loop, which brings in the tile of c and nothing else.
 const SHORT: usize = 32;
 
 /// Its argument, as a value the optimiser knows nothing about.
@@ -194,8 +194,8 @@ pub(super) unsafe fn tile<
         // decide inside it, or to count in small rounds, costs a step of 14 cycles one of them.
         let rounds = t.k / round;
         let last = rounds - rounds.min(B_AHEAD / round);
-        // With so few rounds, entering the loop anew would take as long as some of them.
-        let (of_c, last) = if rounds <= SHORT {
+        // With so few steps, entering the loop anew would take as long as some of them.
+        let (of_c, last) = if t.k <= SHORT {
             (rounds, rounds)
         } else {
             (last.min(MR), last)
