@@ -184,10 +184,11 @@ impl Taped {
         let gradients = tape.into_gradients(&loss, &[&w1, &b1, &w2, &b2]);
         drop((w1, b1, w2, b2));
         self.t += 1;
+        let step = ADAM.at(self.t);
         let moments = self.m.iter_mut().zip(&mut self.v);
         for ((p, g), (m, v)) in self.params.iter_mut().zip(&gradients).zip(moments) {
             let (p, m, v) = (p.make_mut(), m.make_mut(), v.make_mut());
-            ADAM.update(self.t, p, g.data(), m, v);
+            step.update(p, g.data(), m, v);
         }
         value
     }

@@ -5,7 +5,7 @@
 use kernels::Element;
 use kernels::buffer::Buffer;
 use kernels::conv::Arranged;
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -95,19 +95,24 @@ fn shelf_of(len: usize) -> Option<usize> {
 type Spare<T> = [Vec<Arc<Memory<T>>>; SHELVES];
 
 thread_local! {
-    /// A `Spare<T>` for each number type T, by its size.
-    static SPARE: RefCell<[Option<Box<dyn Any>>; 2]> = const { RefCell::new([None, None]) };
+    static SPARE_F32: RefCell<Spare<f32>> = const { RefCell::new([const { Vec::new() }; SHELVES]) };
+    static SPARE_F64: RefCell<Spare<f64>> = const { RefCell::new([const { Vec::new() }; SHELVES]) };
 }
 
 /// What `f` does with this thread's shelves; nothing if the thread is ending.
 #[inline]
 fn with_spare<T: Element, R>(f: impl FnOnce(&mut Spare<T>) -> R) -> Option<R> {
-    let spare = |spare: &RefCell<[Option<Box<dyn Any>>; 2]>| {
-        let spare = &mut spare.borrow_mut()[size_of::<T>() / 8 % 2];
-        let spare = spare.get_or_insert_with(|| Box::new(Spare::<T>::default()));
-        spare.downcast_mut::<Spare<T>>().map(f)
-    };
-    SPARE.try_with(spare).ok().flatten()
+    // Which of the two is T's is known when this is compiled, and the other one left out.
+    fn own<T: Element>(spare: &dyn Any) -> Option<&RefCell<Spare<T>>> {
+        spare.downcast_ref()
+    }
+    if TypeId::of::<T>() == TypeId::of::<f32>() {
+        SPARE_F32.try_with(|spare| own::<T>(spare).map(|spare| f(&mut spare.borrow_mut())))
+    } else {
+        SPARE_F64.try_with(|spare| own::<T>(spare).map(|spare| f(&mut spare.borrow_mut())))
+    }
+    .ok()
+    .flatten()
 }
 
 #[cfg(test)]

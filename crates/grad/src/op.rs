@@ -237,7 +237,7 @@ impl<'a, T: Element> Vjp<'a, T> {
     #[inline]
     pub fn input(&self, i: usize) -> Var<T> {
         let (value, id) =
-            (self.nodes).parent(self.id, i, |parent| (parent.saved.clone(), parent.id));
+            (self.nodes).parent(self.id, i, |parent| (parent.kept.tensor(), parent.id));
         let Some(value) = value else {
             panic!(
                 "vjp of {}: input {i} was not saved; ask for it in `saves`",
@@ -273,7 +273,7 @@ impl<'a, T: Element> Vjp<'a, T> {
     #[track_caller]
     #[inline]
     pub fn input_shape(&self, i: usize) -> Shape {
-        self.nodes.parent(self.id, i, |parent| parent.shape)
+        self.nodes.parent(self.id, i, |parent| *parent.kept.shape())
     }
 
     /// The shape of the output.

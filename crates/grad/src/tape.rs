@@ -7,6 +7,7 @@
 
 use crate::op::{Op, Vjp};
 use crate::recycle::Recycled;
+use crate::tensor::Kept;
 use crate::{Shape, Tensor, Var};
 use kernels::Element;
 use std::cell::RefCell;
@@ -16,9 +17,8 @@ use std::rc::Rc;
 pub(crate) struct Parent<T: Element> {
     /// Its node, if it is recorded.
     pub(crate) id: Option<u32>,
-    pub(crate) shape: Shape,
-    /// Its value, if the operation asked for it.
-    pub(crate) saved: Option<Tensor<T>>,
+    /// Its shape, and its value if the operation asked for it.
+    pub(crate) kept: Kept<T>,
 }
 
 /// One recorded operation, or a leaf (no operation). A spent node is a leaf, too.
@@ -27,9 +27,8 @@ struct Node<T: Element> {
     /// Where its operands begin in the list of all operands, and how many they are.
     first_parent: u32,
     parents: u32,
-    shape: Shape,
-    /// Its value, if the operation asked for it.
-    output: Option<Tensor<T>>,
+    /// Its shape, and its value if the operation asked for it.
+    output: Kept<T>,
 }
 
 /// Records what is computed with its variables, and differentiates it.
@@ -64,8 +63,7 @@ impl<T: Element> Nodes<T> {
         &self,
         op: Option<Box<dyn Op<T>>>,
         parents: impl Iterator<Item = Parent<T>>,
-        shape: Shape,
-        output: Option<Tensor<T>>,
+        output: Kept<T>,
     ) -> u32 {
         let list = &mut *self.0.borrow_mut();
         let id = index(list.nodes.len());
@@ -75,7 +73,6 @@ impl<T: Element> Nodes<T> {
             op,
             first_parent,
             parents: index(list.parents.len()) - first_parent,
-            shape,
             output,
         });
         id
@@ -103,11 +100,11 @@ impl<T: Element> Nodes<T> {
 
     #[inline]
     pub(crate) fn shape(&self, id: u32) -> Shape {
-        self.0.borrow().nodes[id as usize].shape
+        *self.0.borrow().nodes[id as usize].output.shape()
     }
 
     pub(crate) fn output(&self, id: u32) -> Option<Tensor<T>> {
-        self.0.borrow().nodes[id as usize].output.clone()
+        self.0.borrow().nodes[id as usize].output.tensor()
     }
 
     /// Takes a node's operation out of the list, because its rule may append to the list.
@@ -125,10 +122,10 @@ impl<T: Element> Nodes<T> {
         let node = &mut list.nodes[id];
         let first = node.first_parent as usize;
         for parent in &mut list.parents[first..first + node.parents as usize] {
-            parent.saved = None;
+            parent.kept.release();
         }
         node.op = None;
-        node.output = None;
+        node.output.release();
         node.parents = 0;
     }
 }
@@ -175,9 +172,8 @@ impl<T: Element> Tape<T> {
 
     /// A variable to differentiate with respect to.
     pub fn var(&self, value: Tensor<T>) -> Var<T> {
-        let id = self
-            .nodes
-            .push(None, std::iter::empty(), *value.shape(), None);
+        let output = Kept::of(&value, false);
+        let id = self.nodes.push(None, std::iter::empty(), output);
         Var::on_tape(value, self.nodes.clone(), id)
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Tensor<T: Element> {
     shape: Shape,
-    /// There until the tensor is dropped.
+    /// There until the tensor is dropped, but for [`Kept`].
     data: Option<Arc<Memory<T>>>,
 }
 
@@ -187,6 +187,41 @@ impl<T: Element> Tensor<T> {
     /// Whether two handles share one memory.
     pub fn shares_memory_with(&self, other: &Tensor<T>) -> bool {
         Arc::ptr_eq(self.memory(), other.memory())
+    }
+}
+
+/// A shape, and the numbers if they are kept: what a tape remembers of a tensor. In one place of a
+/// tensor's size, since these are moved about with every operation.
+pub(crate) struct Kept<T: Element>(Tensor<T>);
+
+impl<T: Element> Kept<T> {
+    /// Of `x`, its numbers only if `whole`.
+    #[inline]
+    pub(crate) fn of(x: &Tensor<T>, whole: bool) -> Kept<T> {
+        let data = if whole { x.data.clone() } else { None };
+        Kept(Tensor {
+            shape: x.shape,
+            data,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.0.shape
+    }
+
+    /// The tensor, if its numbers were kept.
+    #[inline]
+    pub(crate) fn tensor(&self) -> Option<Tensor<T>> {
+        self.0.data.is_some().then(|| self.0.clone())
+    }
+
+    /// Keeps the shape alone from now on.
+    #[inline]
+    pub(crate) fn release(&mut self) {
+        if let Some(memory) = self.0.data.take() {
+            Memory::recycle(memory);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::op::Op;
 use crate::tape::{Nodes, Parent};
+use crate::tensor::Kept;
 use crate::{Shape, Tensor};
 use kernels::{Binary, Element, elementwise};
 use std::fmt;
@@ -103,11 +104,10 @@ impl<T: Element> Var<T> {
         );
         let parents = inputs.iter().enumerate().map(|(i, x)| Parent {
             id: x.node.as_ref().map(|(_, id)| *id),
-            shape: *x.shape(),
-            saved: (saves.inputs >> i.min(31) & 1 == 1).then(|| x.value.clone()),
+            kept: Kept::of(&x.value, saves.inputs >> i.min(31) & 1 == 1),
         });
-        let output = saves.output.then(|| value.clone());
-        let id = nodes.push(Some(Box::new(op)), parents, *value.shape(), output);
+        let output = Kept::of(&value, saves.output);
+        let id = nodes.push(Some(Box::new(op)), parents, output);
         Var::on_tape(value, nodes.clone(), id)
     }
 

@@ -114,25 +114,44 @@ impl Adam {
     /// If the lengths differ, or `t` is 0.
     #[track_caller]
     pub fn update<T: Element>(&self, t: u64, p: &mut [T], g: &[T], m: &mut [T], v: &mut [T]) {
+        self.at(t).update(p, g, m, v);
+    }
+
+    /// What step number `t`, counted from 1, is for all parameters.
+    ///
+    /// # Panics
+    /// If `t` is 0.
+    #[track_caller]
+    pub fn at(&self, t: u64) -> AdamStep {
         assert!(t > 0, "Adam: steps are counted from 1");
         let t = t as f64;
-        let step = AdamStep {
+        AdamStep {
             adam: *self,
             rate: self.learning_rate / (1.0 - self.beta1.powf(t)),
             root: 1.0 / (1.0 - self.beta2.powf(t)).sqrt(),
-        };
-        lanewise(step, [p, m, v], [g]);
+        }
     }
 }
 
-/// Adam with the corrections of one step.
-#[derive(Clone, Copy)]
-struct AdamStep {
+/// [`Adam`] with the corrections of one step, whose powers take as long as some tensors do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamStep {
     adam: Adam,
     /// learning_rate / (1 - beta1^t).
     rate: f64,
     /// 1 / sqrt(1 - beta2^t).
     root: f64,
+}
+
+impl AdamStep {
+    /// The step for some parameters; their moments `m` and `v` are zero at first.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    #[track_caller]
+    pub fn update<T: Element>(&self, p: &mut [T], g: &[T], m: &mut [T], v: &mut [T]) {
+        lanewise(*self, [p, m, v], [g]);
+    }
 }
 
 impl Lanewise<3, 1> for AdamStep {

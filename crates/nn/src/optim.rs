@@ -164,7 +164,7 @@ impl OptimiserState {
                 }),
             }
         }
-        pass::run(&self.optimiser, step, &mut pieces);
+        pass::run(&self.optimiser.at(step), &mut pieces);
         if let Some(muon) = muon {
             muon.run(&mut matrices);
         }

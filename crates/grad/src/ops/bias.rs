@@ -3,7 +3,6 @@
 use super::Entry;
 use super::sample::{sample, uniform};
 use crate::{Element, Op, Saves, Tensor, Var, Vjp};
-use kernels::buffer::Buffer;
 use kernels::gemm::Activation;
 use kernels::reduce;
 
@@ -88,14 +87,15 @@ pub(super) fn through<T: Element>(
     let bias = (bias < at.inputs() && at.needs(bias)).then_some(bias);
     if let (Some(bias), false, true) = (bias, at.records(), activation != Activation::Identity) {
         // Both gradients in one pass.
-        let shape = at.input_shape(bias);
-        let mut of_bias = Buffer::recycled(shape.elements());
-        let before = Tensor::build(*g.shape(), |out| {
-            let (y, g) = (at.output(), g.value().data());
-            reduce::bias_activation_gradient(y.value().data(), g, activation, out, &mut of_bias)
+        let mut before = None;
+        let of_bias = Tensor::build(at.input_shape(bias), |of_bias| {
+            before = Some(Tensor::build(*g.shape(), |out| {
+                let (y, g) = (at.output(), g.value().data());
+                reduce::bias_activation_gradient(y.value().data(), g, activation, out, of_bias)
+            }));
         });
-        at.give(bias, || Var::constant(Tensor::from_buffer(shape, of_bias)));
-        return Var::constant(before);
+        at.give(bias, || Var::constant(of_bias));
+        return Var::constant(before.expect("it was built with the other one"));
     }
     let g = match activation {
         Activation::Identity => g,

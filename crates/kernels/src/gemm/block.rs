@@ -41,7 +41,7 @@ use std::ops::Range;
 
 /// Most rows of b in a block. A block of rows of a (14 x 1024 f32, 57 KB) then comes from L2 once
 /// more for each panel, which the multiply-adds hide; to go over c again would cost more.
-const KC: usize = 1024;
+pub(super) const KC: usize = 1024;
 /// Most numbers of a that stay in L2 beside the panels of few rows: 512 KB.
 const A_IN_L2: usize = 1 << 17;
 /// Most numbers of a in a copy that is kept for several blocks of columns: 64 MB.

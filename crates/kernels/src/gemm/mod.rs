@@ -9,6 +9,7 @@ mod layout;
 mod operands;
 mod pack;
 mod plan;
+mod small;
 mod step;
 #[cfg(test)]
 mod tests;

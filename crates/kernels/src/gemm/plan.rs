@@ -11,7 +11,7 @@
 //!    into partial products, added in the order of k.
 
 use super::block::{self, Product};
-use super::{Epilogue, fallback};
+use super::{Epilogue, fallback, small};
 use crate::buffer::Buffer;
 use crate::parallel;
 use std::ops::Range;
@@ -32,6 +32,11 @@ const SPLIT_SIZE: usize = 1024;
 
 /// Computes all of c, which is not in `x` yet.
 pub(super) fn run(mut x: Product, c: &mut [f32]) {
+    if small::fits(&x) {
+        x.c = c.as_mut_ptr();
+        // SAFETY: c is borrowed for writing.
+        return unsafe { small::run(&x) };
+    }
     let (m, k, n) = (x.a.rows, x.a.cols, x.b.cols());
     let blocks = block::k_blocks(k).len();
     let work = m * n * k.max(1);

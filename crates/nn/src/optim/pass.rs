@@ -4,7 +4,7 @@
 //! are too small to be worth it. Here they are one long row of numbers, halved until a part is
 //! small; where it is cut changes no number.
 
-use super::{Optimiser, Step};
+use super::rule::Update;
 use grad::kernels::elementwise::{self, Binary};
 use grad::kernels::parallel;
 
@@ -22,16 +22,16 @@ const PART: usize = 1 << 14;
 const BLOCK: usize = 1 << 11;
 
 /// Updates all pieces.
-pub(super) fn run(rule: &Optimiser, step: Step, pieces: &mut [Piece]) {
+pub(super) fn run(rule: &Update, pieces: &mut [Piece]) {
     let len: usize = pieces.iter().map(|piece| piece.p.len()).sum();
     if len <= PART || parallel::threads() == 1 {
         for piece in pieces {
-            piece.update(rule, step);
+            piece.update(rule);
         }
         return;
     }
     let both = |left: &mut [Piece], right: &mut [Piece]| {
-        parallel::join(|| run(rule, step, left), || run(rule, step, right));
+        parallel::join(|| run(rule, left), || run(rule, right));
     };
     if let [piece] = pieces {
         let (left, right) = piece.halves();
@@ -76,12 +76,12 @@ impl Piece<'_> {
     }
 
     /// On this thread.
-    fn update(&mut self, rule: &Optimiser, step: Step) {
+    fn update(&mut self, rule: &Update) {
         let [a, b] = self.g;
         let [m, v] = &mut self.moments;
         parallel::serial(|| {
             if b.is_empty() {
-                return rule.update(step, self.p, a, [m, v]);
+                return rule.run(self.p, a, [m, v]);
             }
             let mut sum = [0.0; BLOCK];
             for start in (0..self.p.len()).step_by(BLOCK) {
@@ -91,7 +91,7 @@ impl Piece<'_> {
                 let of = |x: &mut [f32]| start.min(x.len())..end.min(x.len());
                 let (m_range, v_range) = (of(m), of(v));
                 let moments = [&mut m[m_range], &mut v[v_range]];
-                rule.update(step, &mut self.p[start..end], sum, moments);
+                rule.run(&mut self.p[start..end], sum, moments);
             }
         });
     }

@@ -208,10 +208,8 @@ impl Optimiser {
         }
     }
 
-    /// One step of numbers `p` with gradients `g`; the moments are as many as [`moments`] says.
-    ///
-    /// [`moments`]: Self::moments
-    pub(super) fn update(&self, step: Step, p: &mut [f32], g: &[f32], [m, v]: [&mut [f32]; 2]) {
+    /// What it does in one step.
+    pub(super) fn at(&self, step: Step) -> Update {
         let Step {
             t,
             lr_factor,
@@ -222,54 +220,70 @@ impl Optimiser {
         match *self {
             Optimiser::Sgd {
                 momentum, nesterov, ..
-            } => {
-                let sgd = optim::Sgd {
-                    learning_rate,
-                    momentum,
-                    nesterov,
-                    gradient_scale,
-                    l2,
-                };
-                if momentum == 0.0 {
-                    sgd.update_plain(p, g);
-                } else {
-                    sgd.update(p, g, m);
-                }
-            }
-            Optimiser::RmsProp { alpha, eps, .. } => optim::RmsProp {
+            } => Update::Sgd(optim::Sgd {
+                learning_rate,
+                momentum,
+                nesterov,
+                gradient_scale,
+                l2,
+            }),
+            Optimiser::RmsProp { alpha, eps, .. } => Update::RmsProp(optim::RmsProp {
                 learning_rate,
                 rho: alpha,
                 epsilon: eps,
                 gradient_scale,
                 l2,
-            }
-            .update(p, g, m),
-            Optimiser::Adagrad { eps, .. } => optim::Adagrad {
+            }),
+            Optimiser::Adagrad { eps, .. } => Update::Adagrad(optim::Adagrad {
                 learning_rate,
                 epsilon: eps,
                 gradient_scale,
                 l2,
-            }
-            .update(p, g, m),
+            }),
             Optimiser::Adam {
                 beta1, beta2, eps, ..
             }
             | Optimiser::AdamW {
                 beta1, beta2, eps, ..
-            } => optim::Adam {
-                learning_rate,
-                beta1,
-                beta2,
-                epsilon: eps,
-                gradient_scale,
-                l2,
-                decay: match *self {
-                    Optimiser::AdamW { weight_decay, .. } => weight_decay,
-                    _ => 0.0,
-                },
+            } => {
+                let adam = optim::Adam {
+                    learning_rate,
+                    beta1,
+                    beta2,
+                    epsilon: eps,
+                    gradient_scale,
+                    l2,
+                    decay: match *self {
+                        Optimiser::AdamW { weight_decay, .. } => weight_decay,
+                        _ => 0.0,
+                    },
+                };
+                Update::Adam(adam.at(t))
             }
-            .update(t, p, g, m, v),
-            Optimiser::Muon { lr, .. } => Optimiser::adam(lr).update(step, p, g, [m, v]),
+            Optimiser::Muon { lr, .. } => Optimiser::adam(lr).at(step),
+        }
+    }
+}
+
+/// A rule in one step.
+#[derive(Clone, Copy)]
+pub(super) enum Update {
+    Sgd(optim::Sgd),
+    RmsProp(optim::RmsProp),
+    Adagrad(optim::Adagrad),
+    Adam(optim::AdamStep),
+}
+
+impl Update {
+    /// The step of numbers `p` with gradients `g`; the moments are as many as
+    /// [`moments`](Optimiser::moments) says.
+    pub(super) fn run(&self, p: &mut [f32], g: &[f32], [m, v]: [&mut [f32]; 2]) {
+        match self {
+            Update::Sgd(sgd) if sgd.momentum == 0.0 => sgd.update_plain(p, g),
+            Update::Sgd(sgd) => sgd.update(p, g, m),
+            Update::RmsProp(rms_prop) => rms_prop.update(p, g, m),
+            Update::Adagrad(adagrad) => adagrad.update(p, g, m),
+            Update::Adam(adam) => adam.update(p, g, m, v),
         }
     }
 }
