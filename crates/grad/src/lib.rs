@@ -11,10 +11,11 @@ struct Readme;
 
 pub mod check;
 mod memory;
+mod nodes;
 mod op;
 pub mod ops;
-mod recycle;
 mod shape;
+mod spare;
 mod tape;
 mod tensor;
 mod var;

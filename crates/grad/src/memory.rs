@@ -2,12 +2,11 @@
 //! around as a whole, since a kernel on a few numbers takes no longer than it does to allocate
 //! their room.
 
+use crate::spare::with_spare;
 use kernels::Element;
 use kernels::buffer::Buffer;
 use kernels::conv::Arranged;
-use std::any::{Any, TypeId};
-use std::cell::RefCell;
-use std::sync::Arc;
+use triomphe::{Arc, UniqueArc};
 
 /// Numbers, and what kernels have made of them for the next call.
 pub(crate) struct Memory<T: Element> {
@@ -34,12 +33,11 @@ impl<T: Element> Memory<T> {
     pub(crate) fn build(len: usize, write: impl FnOnce(&mut [T])) -> Arc<Memory<T>> {
         let shelf = shelf_of(len);
         if let Some(shelf) = shelf
-            && let Some(mut memory) = with_spare(|spare| spare[shelf].pop()).flatten()
-            && let Some(own) = Arc::get_mut(&mut memory)
+            && let Some(mut own) = with_spare(|spare| spare.shelves.0[shelf].pop()).flatten()
         {
             own.numbers.resize(len);
             write(own.numbers_mut());
-            return memory;
+            return own.shareable();
         }
         let mut numbers = Buffer::recycled(shelf.map_or(len, room_of));
         numbers.resize(len);
@@ -51,16 +49,16 @@ impl<T: Element> Memory<T> {
     /// and there is not enough of it.
     #[inline]
     pub(crate) fn recycle(memory: Arc<Memory<T>>) {
-        let Some(shelf) = shelf_of(memory.numbers.len()) else {
+        let Ok(own) = Arc::try_unique(memory) else {
             return;
         };
-        // Nobody can come to hold it who does not now: no need to ask under a lock, as `get_mut`
-        // does. Whoever takes it from the shelf does so.
-        let own = Arc::strong_count(&memory) == 1;
-        if own && memory.numbers.room() >= room_of(shelf) {
+        if let Some(shelf) = shelf_of(own.numbers.len())
+            && own.numbers.room() >= room_of(shelf)
+        {
             with_spare(|spare| {
-                if spare[shelf].len() < KEPT {
-                    spare[shelf].push(memory);
+                let shelf = &mut spare.shelves.0[shelf];
+                if shelf.len() < KEPT {
+                    shelf.push(own);
                 }
             });
         }
@@ -92,32 +90,17 @@ fn shelf_of(len: usize) -> Option<usize> {
     (len > 0 && shelf < SHELVES).then_some(shelf)
 }
 
-type Spare<T> = [Vec<Arc<Memory<T>>>; SHELVES];
+/// Memory that nobody holds, by its size.
+pub(crate) struct Shelves<T: Element>([Vec<UniqueArc<Memory<T>>>; SHELVES]);
 
-thread_local! {
-    static SPARE_F32: RefCell<Spare<f32>> = const { RefCell::new([const { Vec::new() }; SHELVES]) };
-    static SPARE_F64: RefCell<Spare<f64>> = const { RefCell::new([const { Vec::new() }; SHELVES]) };
-}
-
-/// What `f` does with this thread's shelves; nothing if the thread is ending.
-#[inline]
-fn with_spare<T: Element, R>(f: impl FnOnce(&mut Spare<T>) -> R) -> Option<R> {
-    // Which of the two is T's is known when this is compiled, and the other one left out.
-    fn own<T: Element>(spare: &dyn Any) -> Option<&RefCell<Spare<T>>> {
-        spare.downcast_ref()
-    }
-    if TypeId::of::<T>() == TypeId::of::<f32>() {
-        SPARE_F32.try_with(|spare| own::<T>(spare).map(|spare| f(&mut spare.borrow_mut())))
-    } else {
-        SPARE_F64.try_with(|spare| own::<T>(spare).map(|spare| f(&mut spare.borrow_mut())))
-    }
-    .ok()
-    .flatten()
+impl<T: Element> Shelves<T> {
+    pub(crate) const EMPTY: Shelves<T> = Shelves([const { Vec::new() }; SHELVES]);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spare::Spare;
 
     #[test]
     fn small_memory_comes_back() {
@@ -157,7 +140,7 @@ mod tests {
             .map(|_| Memory::<f64>::build(9, |_| ()))
             .collect();
         many.into_iter().for_each(Memory::recycle);
-        let kept = with_spare(|spare: &mut Spare<f64>| spare[0].len());
+        let kept = with_spare(|spare: &mut Spare<f64>| spare.shelves.0[0].len());
         assert_eq!(kept, Some(KEPT));
     }
 }

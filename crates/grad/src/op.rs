@@ -1,6 +1,6 @@
 //! What an operation is: a forward rule on tensors and a backward rule written in variables.
 
-use crate::tape::{Nodes, Part, Slots};
+use crate::nodes::{Nodes, Parent, Part, Slots};
 use crate::{Shape, Tensor, Var};
 use kernels::Element;
 use kernels::gemm::Beta;
@@ -165,12 +165,18 @@ impl<'a, T: Element> Vjp<'a, T> {
             gradient.shape(),
             self.input_shape(i)
         );
-        // Not under one borrow: a recorded sum appends to the tape and may panic.
-        let sum = self.slots.borrow_mut()[id].take();
-        let sum = match sum {
-            None => gradient,
-            Some(sum) => sum.accumulate(gradient),
+        let sum = {
+            let slot = &mut self.slots.borrow_mut()[id];
+            match slot.take() {
+                None => {
+                    *slot = Some(gradient);
+                    return;
+                }
+                Some(sum) => sum,
+            }
         };
+        // Not under one borrow: a recorded sum appends to the tape and may panic.
+        let sum = sum.accumulate(gradient);
         self.slots.borrow_mut()[id] = Some(sum);
     }
 
@@ -239,15 +245,35 @@ impl<'a, T: Element> Vjp<'a, T> {
         let (value, id) =
             (self.nodes).parent(self.id, i, |parent| (parent.kept.tensor(), parent.id));
         let Some(value) = value else {
-            panic!(
-                "vjp of {}: input {i} was not saved; ask for it in `saves`",
-                self.op.name()
-            )
+            self.not_saved(i)
         };
         match id {
             Some(id) if self.record => Var::on_tape(value, self.nodes.clone(), id),
             _ => Var::constant(value),
         }
+    }
+
+    /// What a kernel reads of input `i`, where nothing is recorded: [`input`](Self::input) without
+    /// a handle. Nothing may be recorded meanwhile.
+    ///
+    /// # Panics
+    /// If [`Op::saves`] did not ask for it.
+    #[track_caller]
+    #[inline]
+    pub(crate) fn read_input<R>(&self, i: usize, f: impl FnOnce(&[T]) -> R) -> R {
+        let read = |parent: &Parent<T>| parent.kept.read(|x| f(x.data()));
+        match self.nodes.parent(self.id, i, read) {
+            Some(result) => result,
+            None => self.not_saved(i),
+        }
+    }
+
+    #[track_caller]
+    fn not_saved(&self, i: usize) -> ! {
+        panic!(
+            "vjp of {}: input {i} was not saved; ask for it in `saves`",
+            self.op.name()
+        )
     }
 
     /// The value of the output.

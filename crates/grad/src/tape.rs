@@ -5,31 +5,13 @@
 //! its parents and the tensors its operation asked to save, never a handle on the tape, so a tape
 //! and all it holds are freed with the last [`Var`] that points to it.
 
-use crate::op::{Op, Vjp};
-use crate::recycle::Recycled;
+use crate::nodes::{Lists, Nodes, Part, Scratch, Slots};
+use crate::op::Vjp;
 use crate::tensor::Kept;
-use crate::{Shape, Tensor, Var};
+use crate::{Tensor, Var};
 use kernels::Element;
 use std::cell::RefCell;
 use std::rc::Rc;
-
-/// One operand of a recorded operation.
-pub(crate) struct Parent<T: Element> {
-    /// Its node, if it is recorded.
-    pub(crate) id: Option<u32>,
-    /// Its shape, and its value if the operation asked for it.
-    pub(crate) kept: Kept<T>,
-}
-
-/// One recorded operation, or a leaf (no operation). A spent node is a leaf, too.
-struct Node<T: Element> {
-    op: Option<Box<dyn Op<T>>>,
-    /// Where its operands begin in the list of all operands, and how many they are.
-    first_parent: u32,
-    parents: u32,
-    /// Its shape, and its value if the operation asked for it.
-    output: Kept<T>,
-}
 
 /// Records what is computed with its variables, and differentiates it.
 ///
@@ -44,92 +26,6 @@ pub struct Tape<T: Element> {
     nodes: Rc<Nodes<T>>,
 }
 
-/// The list itself, shared by a tape and its variables.
-pub(crate) struct Nodes<T: Element>(RefCell<List<T>>);
-
-struct List<T: Element> {
-    nodes: Recycled<Node<T>>,
-    /// The operands of all nodes, in the order of the nodes.
-    parents: Recycled<Parent<T>>,
-}
-
-fn index(length: usize) -> u32 {
-    u32::try_from(length).expect("a tape holds at most 2^32 nodes and operands")
-}
-
-impl<T: Element> Nodes<T> {
-    /// Appends a node; its operands come from `parents`.
-    pub(crate) fn push(
-        &self,
-        op: Option<Box<dyn Op<T>>>,
-        parents: impl Iterator<Item = Parent<T>>,
-        output: Kept<T>,
-    ) -> u32 {
-        let list = &mut *self.0.borrow_mut();
-        let id = index(list.nodes.len());
-        let first_parent = index(list.parents.len());
-        list.parents.extend(parents);
-        list.nodes.push(Node {
-            op,
-            first_parent,
-            parents: index(list.parents.len()) - first_parent,
-            output,
-        });
-        id
-    }
-
-    /// How many operands node `id` has.
-    #[inline]
-    pub(crate) fn parents(&self, id: u32) -> usize {
-        self.0.borrow().nodes[id as usize].parents as usize
-    }
-
-    /// What `f` reads of operand `i` of node `id`.
-    #[track_caller]
-    #[inline]
-    pub(crate) fn parent<R>(&self, id: u32, i: usize, f: impl FnOnce(&Parent<T>) -> R) -> R {
-        let list = self.0.borrow();
-        let node = &list.nodes[id as usize];
-        assert!(
-            i < node.parents as usize,
-            "vjp: input {i} of {}",
-            node.parents
-        );
-        f(&list.parents[node.first_parent as usize + i])
-    }
-
-    #[inline]
-    pub(crate) fn shape(&self, id: u32) -> Shape {
-        *self.0.borrow().nodes[id as usize].output.shape()
-    }
-
-    pub(crate) fn output(&self, id: u32) -> Option<Tensor<T>> {
-        self.0.borrow().nodes[id as usize].output.tensor()
-    }
-
-    /// Takes a node's operation out of the list, because its rule may append to the list.
-    fn take_op(&self, id: usize) -> Option<Box<dyn Op<T>>> {
-        self.0.borrow_mut().nodes[id].op.take()
-    }
-
-    fn put_op(&self, id: usize, op: Box<dyn Op<T>>) {
-        self.0.borrow_mut().nodes[id].op = Some(op);
-    }
-
-    /// Makes a node a leaf and frees all it saved.
-    fn spend(&self, id: usize) {
-        let list = &mut *self.0.borrow_mut();
-        let node = &mut list.nodes[id];
-        let first = node.first_parent as usize;
-        for parent in &mut list.parents[first..first + node.parents as usize] {
-            parent.kept.release();
-        }
-        node.op = None;
-        node.output.release();
-        node.parents = 0;
-    }
-}
-
 /// What becomes of the tape in a backward pass.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -141,17 +37,6 @@ enum Mode {
     Spend,
 }
 
-/// Why a node takes part in a backward pass.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// It depends on nothing that is asked for.
-    None,
-    /// Something that is asked for goes into it.
-    Passes,
-    /// It is asked for.
-    Wanted,
-}
-
 impl<T: Element> Default for Tape<T> {
     fn default() -> Self {
         Tape::new()
@@ -161,12 +46,8 @@ impl<T: Element> Default for Tape<T> {
 impl<T: Element> Tape<T> {
     /// An empty tape.
     pub fn new() -> Tape<T> {
-        let list = List {
-            nodes: Recycled::new(),
-            parents: Recycled::new(),
-        };
         Tape {
-            nodes: Rc::new(Nodes(RefCell::new(list))),
+            nodes: Rc::new(Nodes(RefCell::new(Lists::new()))),
         }
     }
 
@@ -256,14 +137,11 @@ impl<T: Element> Tape<T> {
             "gradients: expected a loss that is one number, found shape {}",
             loss.shape()
         );
-        let mut ids = Recycled::new();
-        for x in wrt {
-            ids.push(self.id_of(x, "a variable"));
-        }
+        let mut scratch = self.nodes.take_scratch();
+        let Scratch { ids, slots, .. } = &mut scratch;
+        ids.extend(wrt.iter().map(|x| self.id_of(x, "a variable")));
         // One for each variable, or none at all.
         let mut sums: Vec<_> = (sums.into_iter().map(Var::constant)).map(Some).collect();
-        // The gradient of each node, as far as it is known.
-        let mut slots = Recycled::new();
         if loss.is_recorded() {
             let last = self.id_of(loss, "the loss");
             slots.resize_with(last + 1, || None);
@@ -278,9 +156,10 @@ impl<T: Element> Tape<T> {
                 }
             }
             slots[last] = Some(Var::constant(Tensor::ones(*loss.shape())));
-            slots = self.backward(last, &ids, mode, slots);
+            self.backward(last, mode, &mut scratch);
         }
-        (wrt.iter().enumerate())
+        let Scratch { ids, slots, .. } = &mut scratch;
+        let gradients = (wrt.iter().enumerate())
             .map(|(i, x)| {
                 // The gradient moves out, unless the same variable is asked for once more.
                 let again = ids[i + 1..].contains(&ids[i]);
@@ -292,48 +171,46 @@ impl<T: Element> Tape<T> {
                     (None, None) => Var::constant(Tensor::zeros(*x.shape())),
                 }
             })
-            .collect()
+            .collect();
+        self.nodes.put_scratch(scratch);
+        gradients
     }
 
-    /// The reverse loop, from node `last` to the first of `wanted`.
+    /// The reverse loop, from node `last` to the first that is asked for.
     #[track_caller]
-    fn backward(
-        &self,
-        last: usize,
-        wanted: &[usize],
-        mode: Mode,
-        slots: Recycled<Option<Var<T>>>,
-    ) -> Recycled<Option<Var<T>>> {
-        let first = wanted.iter().fold(last, |first, &id| first.min(id));
-        let mut parts = Recycled::new();
+    fn backward(&self, last: usize, mode: Mode, scratch: &mut Scratch<T>) {
+        let Scratch { ids, parts, slots } = scratch;
+        let first = ids.iter().fold(last, |first, &id| first.min(id));
         parts.resize(last + 1, Part::None);
-        for &id in wanted.iter().filter(|&&id| id <= last) {
+        for &id in ids.iter().filter(|&&id| id <= last) {
             parts[id] = Part::Wanted;
         }
-        self.mark_dependents(first, &mut parts);
-        let slots = RefCell::new(slots);
+        self.nodes.mark_dependents(first, parts);
+        let shared = RefCell::new(std::mem::take(slots));
         for id in (first..=last).rev() {
             if parts[id] != Part::None {
-                self.step(id, mode, &parts, &slots);
+                self.step(id, mode, parts, &shared);
             }
             if mode == Mode::Spend {
                 self.nodes.spend(id);
             }
         }
-        slots.into_inner()
+        *slots = shared.into_inner();
     }
 
     /// Passes the gradient of node `id` on to its operands.
     #[track_caller]
     fn step(&self, id: usize, mode: Mode, parts: &[Part], slots: &Slots<T>) {
+        let Some(op) = self.nodes.take_op(id) else {
+            return;
+        };
         // A gradient nobody asked for moves into its rule; the others stay in their slot.
         let gradient = match parts[id] {
             Part::Wanted => slots.borrow()[id].clone(),
             _ => slots.borrow_mut()[id].take(),
         };
-        let Some(gradient) = gradient else { return };
-        let Some(op) = self.nodes.take_op(id) else {
-            return;
+        let Some(gradient) = gradient else {
+            return self.nodes.put_op(id, op);
         };
         assert!(
             mode != Mode::Record || !op.first_order_only(),
@@ -351,21 +228,29 @@ impl<T: Element> Tape<T> {
         op.vjp(&vjp, gradient);
         self.nodes.put_op(id, op);
     }
-
-    /// Marks which nodes from `first` on depend on a wanted one: only those need a gradient.
-    fn mark_dependents(&self, first: usize, parts: &mut [Part]) {
-        let list = self.nodes.0.borrow();
-        for id in first..parts.len() {
-            let node = &list.nodes[id];
-            let from = node.first_parent as usize;
-            let depends = (list.parents[from..from + node.parents as usize].iter())
-                .any(|parent| parent.id.is_some_and(|id| parts[id as usize] != Part::None));
-            if depends && parts[id] == Part::None {
-                parts[id] = Part::Passes;
-            }
-        }
-    }
 }
 
-/// The gradient of each node as far as it is known, while a backward pass runs.
-pub(crate) type Slots<T> = RefCell<Recycled<Option<Var<T>>>>;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_tape_takes_over_the_memory_and_finds_it_empty() {
+        let memory = |tape: &Tape<f64>| {
+            let lists = tape.nodes.0.borrow();
+            (lists.nodes.as_ptr(), lists.parents.as_ptr())
+        };
+        let first = {
+            let tape = Tape::new();
+            let x = tape.var(Tensor::scalar(3.0));
+            let y = &x * &x;
+            assert_eq!(tape.gradients(&y, &[&x])[0].item(), 6.0);
+            memory(&tape)
+        };
+        let tape = Tape::new();
+        assert_eq!((memory(&tape), tape.len()), (first, 0));
+        let scratch = &tape.nodes.0.borrow().scratch;
+        assert!(scratch.ids.is_empty() && scratch.parts.is_empty() && scratch.slots.is_empty());
+        assert!(scratch.slots.capacity() > 0);
+    }
+}

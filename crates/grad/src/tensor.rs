@@ -6,7 +6,7 @@ use kernels::Element;
 use kernels::buffer::Buffer;
 use kernels::conv::Weights;
 use std::fmt;
-use std::sync::Arc;
+use triomphe::Arc;
 
 /// Numbers of type `T` in a shape. Cloning shares the memory; nothing writes to shared memory.
 #[derive(Clone)]
@@ -214,6 +214,12 @@ impl<T: Element> Kept<T> {
     #[inline]
     pub(crate) fn tensor(&self) -> Option<Tensor<T>> {
         self.0.data.is_some().then(|| self.0.clone())
+    }
+
+    /// What `f` reads of the tensor, if its numbers were kept.
+    #[inline]
+    pub(crate) fn read<R>(&self, f: impl FnOnce(&Tensor<T>) -> R) -> Option<R> {
+        self.0.data.is_some().then(|| f(&self.0))
     }
 
     /// Keeps the shape alone from now on.

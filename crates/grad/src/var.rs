@@ -1,7 +1,7 @@
 //! Variables: a value and, when it is recorded, its place on a tape.
 
+use crate::nodes::{Nodes, Parent};
 use crate::op::Op;
-use crate::tape::{Nodes, Parent};
 use crate::tensor::Kept;
 use crate::{Shape, Tensor};
 use kernels::{Binary, Element, elementwise};

@@ -91,9 +91,10 @@ impl<T: Element> Op<T> for Linear {
             0,
             g.clone(),
             |beta, gx, g| {
-                let (m, w) = (g.len() / n.max(1), at.input(1));
-                let (g, w) = (Mat::new(g, m, n), Mat::new(w.value().data(), k, n));
-                gemm(g, w.t(), beta, gx, Epilogue::NONE);
+                let g = Mat::new(g, g.len() / n.max(1), n);
+                at.read_input(1, |w| {
+                    gemm(g, Mat::new(w, k, n).t(), beta, gx, Epilogue::NONE);
+                });
             },
             |g| g.matmul_with(&at.input(1), false, true),
         );
@@ -101,9 +102,11 @@ impl<T: Element> Op<T> for Linear {
             1,
             g,
             |beta, gw, g| {
-                let (m, x) = (g.len() / n.max(1), at.input(0));
-                let (x, g) = (Mat::new(x.value().data(), m, k), Mat::new(g, m, n));
-                gemm(x.t(), g, beta, gw, Epilogue::NONE);
+                let m = g.len() / n.max(1);
+                at.read_input(0, |x| {
+                    let (x, g) = (Mat::new(x, m, k), Mat::new(g, m, n));
+                    gemm(x.t(), g, beta, gw, Epilogue::NONE);
+                });
             },
             |g| rows_of(&at.input(0)).matmul_with(&rows_of(&g), true, false),
         );

@@ -5,7 +5,6 @@
 //! block, so the numbers are the same.
 
 use super::block::{KC, Product, Rhs};
-use super::cut::Cut;
 use super::tile::Tile;
 use std::mem::MaybeUninit;
 
@@ -37,9 +36,18 @@ pub(super) unsafe fn run(x: &Product) {
     let (m, k, n) = (x.a.rows, x.a.cols, x.b.cols());
     let (nr, lanes) = (kernels.nr(), kernels.lanes);
     let a_rows = x.a.row_stride != 1;
-    let blocks = Cut::new(0..m, kernels.mr());
+    // As blocks of larger products, of nearly equal height; most often there is one.
+    let blocks = match m <= kernels.mr() {
+        true => 1,
+        false => (m as u32).div_ceil(kernels.mr() as u32),
+    };
+    let (height, higher) = match blocks {
+        1 => (m, 0),
+        _ => ((m as u32 / blocks) as usize, (m as u32 % blocks) as usize),
+    };
     let mut room = [const { MaybeUninit::<f32>::uninit() }; TRANSPOSED * WIDEST];
-    for col in (0..n).step_by(nr) {
+    let mut col = 0;
+    while col < n {
         let cols = nr.min(n - col);
         let vectors = kernels.vectors(cols);
         let last = cols - (vectors - 1) * lanes;
@@ -66,8 +74,10 @@ pub(super) unsafe fn run(x: &Product) {
             Some(bias) => bias[col..].as_ptr(),
             None => std::ptr::null(),
         };
-        for i in blocks.iter(0..blocks.len()) {
-            let a = x.a.data.as_ptr().wrapping_add(i.start * x.a.row_stride);
+        let mut row = 0;
+        for i in 0..blocks as usize {
+            let rows = height + usize::from(i < higher);
+            let a = x.a.data.as_ptr().wrapping_add(row * x.a.row_stride);
             let tile = Tile {
                 k,
                 a,
@@ -76,7 +86,7 @@ pub(super) unsafe fn run(x: &Product) {
                 b,
                 b_row_stride,
                 packed: std::ptr::null_mut(),
-                c: x.c.wrapping_add(i.start * x.c_row_stride + col),
+                c: x.c.wrapping_add(row * x.c_row_stride + col),
                 c_row_stride: x.c_row_stride,
                 last,
                 accumulate: x.accumulate,
@@ -90,13 +100,15 @@ pub(super) unsafe fn run(x: &Product) {
                 activation: x.epilogue.activation,
             };
             let run = if exact {
-                kernels.masked_tile(i.len(), cols, a_rows)
+                kernels.masked_tile(rows, cols, a_rows)
             } else {
-                kernels.tile(i.len(), cols, a_rows)
+                kernels.tile(rows, cols, a_rows)
             };
             // SAFETY: as above; operands and c have what their shapes say, and rows of b that end
             // inside a vector are read up to their end or were transposed.
             unsafe { run(&tile) }
+            row += rows;
         }
+        col += nr;
     }
 }
