@@ -12,6 +12,7 @@ use kernels::optim::Adam;
 use nn::layers::Linear;
 use nn::optim::{Optimiser, OptimiserState};
 use nn::{Builder, Params};
+use std::time::Instant;
 
 #[path = "common/brief.rs"]
 mod brief;
@@ -279,6 +280,13 @@ fn small_net(criterion: &mut Criterion) {
     }
 
     let pool = common::pool("tape", 1);
+    pool.install(|| {
+        by_turns([
+            ("hand-written", &mut hand_written),
+            ("tape", &mut on_a_tape),
+            ("layers and optimiser", &mut with_layers),
+        ])
+    });
     let mut group = criterion.benchmark_group("tape");
     brief::briefly(&mut group);
     group.throughput(Throughput::Elements(1));
@@ -297,6 +305,30 @@ fn small_net(criterion: &mut Criterion) {
         std::hint::black_box(with_layers(step));
     });
     group.finish();
+}
+
+/// Prints how long a step takes, in short turns: criterion's windows are seconds apart, and what else
+/// the machine does in one of them is no part of the ratio.
+fn by_turns(mut nets: [(&str, &mut (dyn FnMut(usize) -> f32 + Send)); 3]) {
+    const TURNS: usize = 1000;
+    const STEPS: usize = 200;
+    let mut times = [(); 3].map(|()| Vec::with_capacity(TURNS));
+    for _ in 0..TURNS {
+        for ((_, step), times) in nets.iter_mut().zip(&mut times) {
+            let start = Instant::now();
+            for i in 0..STEPS {
+                std::hint::black_box(step(i));
+            }
+            times.push(start.elapsed().as_secs_f64() * 1e6 / STEPS as f64);
+        }
+    }
+    times.iter_mut().for_each(|t| t.sort_by(f64::total_cmp));
+    println!("a step by turns, microseconds and times the first:");
+    for ((name, _), t) in nets.iter().zip(&times) {
+        let (least, median) = (t[0], t[TURNS / 2]);
+        let (of_least, of_median) = (least / times[0][0], median / times[0][TURNS / 2]);
+        println!("  {name}: median {median:.2} ({of_median:.2}), least {least:.2} ({of_least:.2})");
+    }
 }
 
 criterion_group!(benches, small_net);
