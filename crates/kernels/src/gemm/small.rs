@@ -23,7 +23,7 @@ pub(super) fn fits(x: &Product) -> bool {
         Rhs::Packed(..) => true,
         Rhs::Plain(b) => b.col_stride == 1 || b.row_stride == 1 && k <= TRANSPOSED,
     };
-    let work = m.saturating_mul(n).saturating_mul(k);
+    let work = m.saturating_mul(n).saturating_mul(k.max(1));
     work <= MOST && k <= KC && (x.a.row_stride == 1 || x.a.col_stride == 1) && b_fits
 }
 

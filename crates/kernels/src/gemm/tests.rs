@@ -241,6 +241,38 @@ fn threads_do_not_change_a_bit() {
     }
 }
 
+/// The first rows of a large product, computed alone.
+#[test]
+fn small_products_have_the_bits_of_large_ones() {
+    let rows = 2000;
+    let own = |isa: &Isa| super::kernels::Kernels::of(*isa).is_some();
+    for (isa, (k, n)) in (Isa::available().filter(own))
+        .flat_map(|isa| [(20, 24), (24, 20), (64, 33), (40, 70)].map(|shape| (isa, shape)))
+    {
+        for (of_a, of_b) in [Layout::Rows, Layout::Cols]
+            .into_iter()
+            .flat_map(|a| [Layout::Rows, Layout::Cols].map(|b| (a, b)))
+        {
+            let a = Owned::<f32>::new(1, rows, k, of_a);
+            let b = Owned::<f32>::new(2, k, n, of_b);
+            let product = |m: usize| {
+                let a = Mat::with_strides(&a.data, m, k, a.strides.0, a.strides.1);
+                let mut c = numbers(3, m * n);
+                isa.scoped(|| gemm(a, b.mat(), Beta::One, &mut c, Epilogue::NONE));
+                c.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            };
+            let large = product(rows);
+            for m in [1, 4, 6, 15, 29] {
+                let small = product(m);
+                assert!(
+                    small == large[..m * n],
+                    "{isa} {m}x{k}x{n}, a by {of_a:?}, b by {of_b:?}"
+                );
+            }
+        }
+    }
+}
+
 /// Rows and columns at distances that collide, cut and copied as small caches and large ones ask
 /// for.
 #[test]
