@@ -139,7 +139,10 @@ impl<T: Element> Tape<T> {
         );
         let mut scratch = self.nodes.take_scratch();
         let Scratch { ids, slots, .. } = &mut scratch;
-        ids.extend(wrt.iter().map(|x| self.id_of(x, "a variable")));
+        // Not in a closure: the caller is to blame if this panics.
+        for x in wrt {
+            ids.push(self.id_of(x, "a variable"));
+        }
         // One for each variable, or none at all.
         let mut sums: Vec<_> = (sums.into_iter().map(Var::constant)).map(Some).collect();
         if loss.is_recorded() {
