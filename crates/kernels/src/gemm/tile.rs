@@ -185,6 +185,15 @@ pub(super) unsafe fn tile<
         }
         // Instances that few tiles of a product run are not worth the code of two steps.
         let round = const { if NV > 1 && !PACK && !MASKED { 2 } else { 1 } };
+        // How many lines a round brings in. Columns of a need one a step; rows of a need no more
+        // than one in two where a row of the tile is one line, as that of c is.
+        let lines = const {
+            if NV > 1 && !PACK && !MASKED && !(ROWS && NV * V::LANES <= LINE) {
+                2
+            } else {
+                1
+            }
+        };
         for _ in 0..t.k % round {
             step!(0);
             advance!(1);
@@ -205,15 +214,14 @@ pub(super) unsafe fn tile<
             1 => last - of_c,
             parts => (last - of_c) / parts,
         };
-        let stride_ahead = match (t.ahead_len, round * each) {
+        let stride_ahead = match (t.ahead_len, lines * each) {
             (0, _) => t.ahead_jump,
             (_, 0) => 0,
             // Nothing but a prefetch hangs on it, and this division is the faster one.
-            (len, steps) => (len as f32 / steps as f32) as usize + 1,
+            (len, times) => (len as f32 / times as f32) as usize + 1,
         };
         let (mut done, mut part) = (0, 0);
         while done < rounds {
-            // Two lines a round of two steps.
             let (mut line, mut line_step, mut end) = (t.c.cast_const(), t.c_row_stride, of_c);
             let mut other = (NV - 1) * V::LANES;
             if done >= last {
@@ -221,7 +229,7 @@ pub(super) unsafe fn tile<
                 (b_ahead, b_ahead_stride) = (t.b_next, t.b_next_stride);
             } else if done >= of_c {
                 line = t.ahead.wrapping_add(part * t.ahead_jump);
-                (line_step, other) = (round * stride_ahead, stride_ahead);
+                (line_step, other) = (lines * stride_ahead, stride_ahead);
                 part += 1;
                 end = if part < t.ahead_parts {
                     of_c + part * each
@@ -235,7 +243,9 @@ pub(super) unsafe fn tile<
                 prefetch(line);
                 step!(0);
                 if const { NV > 1 && !PACK && !MASKED } {
-                    prefetch(line.wrapping_add(other));
+                    if lines > 1 {
+                        prefetch(line.wrapping_add(other));
+                    }
                     step!(1);
                 }
                 line = line.wrapping_add(line_step);
