@@ -64,8 +64,14 @@ pub(super) unsafe fn run(x: &Product) {
                     let to = room.as_mut_ptr().cast::<f32>().wrapping_add(j);
                     let some = lanes.min(cols - j);
                     // SAFETY: `Kernels` exist only where their instruction set does; the columns
-                    // lie inside b, and k rows of whole vectors inside the room.
-                    unsafe { (kernels.transpose)(from, b.col_stride, some, k, to, nr) }
+                    // lie inside b, and k rows of whole vectors inside the room. The copy need not
+                    // write what is past the last column, and tiles read it.
+                    unsafe {
+                        if some < lanes {
+                            (0..k).for_each(|p| to.add(p * nr).write_bytes(0, lanes));
+                        }
+                        (kernels.transpose)(from, b.col_stride, some, k, to, nr)
+                    }
                 }
                 (room.as_ptr().cast(), nr, false)
             }
