@@ -44,7 +44,7 @@ impl GemmElement for f64 {}
 
 impl Multiply for f32 {
     fn pack(isa: Isa, b: Mat<f32>) -> Buffer<f32> {
-        let Some(kernels) = Kernels::of(isa) else {
+        let Some(kernels) = Kernels::of(isa).map(|own| own.for_columns(b.cols)) else {
             return fallback::pack(b);
         };
         let mut to = Buffer::recycled(block::packed_len(kernels, b.rows, b.cols));
@@ -64,8 +64,12 @@ impl Multiply for f32 {
             Operand::Plain(_) => Isa::current(),
             Operand::Packed(b) => b.isa,
         };
-        let Some(kernels) = Kernels::of(isa) else {
+        let Some(own) = Kernels::of(isa) else {
             return fallback::gemm(a, fallback::plain(b), beta, c, c_row_stride, epilogue);
+        };
+        let kernels = match b {
+            Operand::Packed(b) => own.for_columns(b.n),
+            Operand::Plain(b) => own.for_product(a.rows, b.cols),
         };
         // The stride of a single row or column is never walked along.
         if a.rows == 1 {

@@ -1,5 +1,6 @@
 //! What an instruction set brings to the product: a table of microkernels and a transposing copy.
 
+use super::layout::FEW_BLOCKS;
 use super::tile::TileFn;
 use crate::simd::{Isa, IsaKind};
 
@@ -22,7 +23,7 @@ pub(super) type CopyFn = unsafe fn(*const f32, usize, usize, usize, *mut f32, us
 
 /// The functions of one instruction set. Held only behind [`Kernels::of`].
 pub(super) struct Kernels {
-    /// How many f32 a vector holds, a power of two; so is the number of vectors of a panel.
+    /// How many f32 a vector holds, a power of two.
     pub(super) lanes: usize,
     /// Microkernels by [vectors - 1][rows - 1][form].
     pub(super) tiles: &'static [&'static [[TileFn; 2]]],
@@ -32,6 +33,8 @@ pub(super) struct Kernels {
     pub(super) masked: &'static [&'static [[TileFn; 2]]],
     pub(super) transpose: TransposeFn,
     pub(super) copy: CopyFn,
+    /// Kernels with wider tiles of fewer rows, for matrices with room for them.
+    pub(super) wider: Option<&'static Kernels>,
 }
 
 impl Kernels {
@@ -44,6 +47,32 @@ impl Kernels {
             IsaKind::Avx2 => Some(&super::x86::AVX2),
             _ => None,
         }
+    }
+
+    /// The kernels for products with so many columns. By this alone, so that a packed operand
+    /// fits every product that it is used in.
+    pub(super) fn for_columns(&'static self, cols: usize) -> &'static Kernels {
+        match self.wider {
+            Some(wider) if wider.fit(cols) => wider,
+            _ => self,
+        }
+    }
+
+    /// The kernels for a product of `rows` x `cols` whose operands are as they lie in memory. One
+    /// or two blocks of rows are better off if those are tall: b is not packed for them.
+    pub(super) fn for_product(&'static self, rows: usize, cols: usize) -> &'static Kernels {
+        if rows > FEW_BLOCKS * self.mr() {
+            self.for_columns(cols)
+        } else {
+            self
+        }
+    }
+
+    /// Whether the widest tiles, of three vectors, cover so many columns better than tiles of two:
+    /// a single vector that is left over takes as long as one and a half.
+    fn fit(&self, cols: usize) -> bool {
+        let vectors = self.vectors(cols);
+        vectors >= self.tiles.len() && vectors != self.tiles.len() + 1
     }
 
     /// The tallest tile.
@@ -65,7 +94,7 @@ impl Kernels {
     /// How many panels.
     #[inline]
     pub(super) fn panels(&self, cols: usize) -> usize {
-        (cols + self.nr() - 1) >> self.nr().trailing_zeros()
+        (cols as u32).div_ceil(self.nr() as u32) as usize
     }
 
     /// The microkernel for a tile of `rows` x `cols`. `a_rows`: rows of a are contiguous, else

@@ -16,6 +16,8 @@ mod tests;
 mod tile;
 mod types;
 #[cfg(target_arch = "x86_64")]
+mod wide;
+#[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub use types::{Activation, Beta, Epilogue, Mat};

@@ -13,7 +13,7 @@ const MOST: usize = 1 << 15;
 /// Most rows of a b that is transposed.
 const TRANSPOSED: usize = 64;
 /// Most columns of a panel.
-const WIDEST: usize = 32;
+const WIDEST: usize = 48;
 
 /// Whether this product is one for [`run`].
 #[inline]

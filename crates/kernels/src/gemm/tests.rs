@@ -210,6 +210,26 @@ fn large_products_are_right() {
     }
 }
 
+/// Blocks of every height and every remainder of k, with panels that are full and that are not.
+#[test]
+fn tiles_of_every_height_are_right() {
+    let identity = (false, Activation::Identity);
+    for (m, n) in [9, 17, 29, 31, 33, 40]
+        .into_iter()
+        .flat_map(|m| [48, 57, 80].map(|n| (m, n)))
+    {
+        for (k, isa) in [1, 2, 4, 5, 7, 11, 16, 46, 69, 140]
+            .into_iter()
+            .flat_map(|k| Isa::available().map(move |isa| (k, isa)))
+        {
+            let rows = (Layout::Rows, Layout::Rows);
+            check::<f32>(isa, (m, k, n), rows, Beta::One, identity);
+            let columns = (Layout::Cols, Layout::RowsWithGaps);
+            check::<f32>(isa, (m, k, n), columns, Beta::Zero, identity);
+        }
+    }
+}
+
 /// The same bits on 1, 2, 3 and 5 threads, inside `serial`, and row by row.
 #[test]
 fn threads_do_not_change_a_bit() {

@@ -12,6 +12,7 @@
 //! 1. The tile is as large as the register file allows: 14 x 32 with 32 vectors of 16 lanes
 //!    (28 sums, 2 of b, 2 for splats), 6 x 16 with 16 vectors of 8. So a step makes 28 (12)
 //!    multiply-adds for 16 (8) loads, and more sums are in flight than latency times ports.
+//!    Matrices with room for it have the 8 x 48 of `wide`.
 //! 2. Every height from 1 to MR has an instance of its own. Rows are cut into blocks of nearly
 //!    equal height, so a matrix of 128 rows runs as 8 x 13 + 2 x 12, not as 9 x 14 + 2 of 14.
 //! 3. Elements of a are splat straight from memory, so a need not be packed: its rows (k is
@@ -78,6 +79,33 @@ const B_AHEAD: usize = 16;
 
 /// Up to so many steps are one loop, which brings in the tile of c and nothing else.
 const SHORT: usize = 32;
+
+/// How a tile spreads what it brings in for later over its rounds.
+pub(super) struct Schedule {
+    /// Rounds for each piece.
+    pub each: usize,
+    /// Distance of what is brought in.
+    pub stride: usize,
+}
+
+impl Schedule {
+    /// For so many rounds of `lines` lines.
+    #[inline(always)]
+    pub(super) fn new(t: &Tile, rounds: usize, lines: usize) -> Schedule {
+        let each = match t.ahead_parts {
+            0 => 0,
+            1 => rounds,
+            parts => rounds / parts,
+        };
+        let stride = match (t.ahead_len, lines * each) {
+            (0, _) => t.ahead_jump,
+            (_, 0) => 0,
+            // Nothing but a prefetch hangs on it, and this division is the faster one.
+            (len, times) => (len as f32 / times as f32) as usize + 1,
+        };
+        Schedule { each, stride }
+    }
+}
 
 /// Its argument, as a value the optimiser knows nothing about.
 macro_rules! opaque {
@@ -209,21 +237,14 @@ pub(super) unsafe fn tile<
         } else {
             (last.min(MR), last)
         };
-        let each = match t.ahead_parts {
-            0 => 0,
-            1 => last - of_c,
-            parts => (last - of_c) / parts,
-        };
-        let stride_ahead = match (t.ahead_len, lines * each) {
-            (0, _) => t.ahead_jump,
-            (_, 0) => 0,
-            // Nothing but a prefetch hangs on it, and this division is the faster one.
-            (len, times) => (len as f32 / times as f32) as usize + 1,
-        };
+        let Schedule {
+            each,
+            stride: stride_ahead,
+        } = Schedule::new(t, last - of_c, lines);
         let (mut done, mut part) = (0, 0);
         while done < rounds {
             let (mut line, mut line_step, mut end) = (t.c.cast_const(), t.c_row_stride, of_c);
-            let mut other = (NV - 1) * V::LANES;
+            let mut other = V::LANES;
             if done >= last {
                 (line_step, end) = (0, rounds);
                 (b_ahead, b_ahead_stride) = (t.b_next, t.b_next_stride);
@@ -252,6 +273,27 @@ pub(super) unsafe fn tile<
                 advance!(round);
             }
         }
+        finish::<V, MR, NV, MR>(t, &mut acc);
+    }
+}
+
+/// c = act(beta c + sums + bias), masked where the tile is ragged. Only MR of the rows exist.
+///
+/// # Safety
+/// As [`TileFn`] for c and bias, and inlined into a function with the instruction set of `V`.
+#[allow(clippy::needless_range_loop)] // see `tile`
+#[inline(always)]
+pub(super) unsafe fn finish<
+    V: Vector<Element = f32>,
+    const MR: usize,
+    const NV: usize,
+    const ROOM: usize,
+>(
+    t: &Tile,
+    acc: &mut [[V; NV]; ROOM],
+) {
+    // SAFETY: the caller vouches for every element.
+    unsafe {
         if t.accumulate {
             for i in 0..MR {
                 for j in 0..NV {

@@ -7,6 +7,7 @@ use std::arch::x86_64::*;
 
 use super::kernels::Kernels;
 use super::tile::{Tile, copy, tile};
+use super::wide;
 use crate::simd::{Avx2, Avx512};
 
 /// The microkernel and the copy for one instruction set.
@@ -68,6 +69,48 @@ pub(super) static AVX512: Kernels = Kernels {
     masked: table!(avx512_tile false true: [1 2 3 4 5 6 7 8 9 10 11 12 13 14]),
     transpose: avx512_transpose,
     copy: avx512_copy,
+    wider: Some(&AVX512_WIDER),
+};
+/// [`AVX512`] with the tiles of [`wide`].
+pub(super) static AVX512_WIDER: Kernels = Kernels {
+    tiles: &[
+        table!(@ avx512_tile 1 false false [1 2 3 4 5 6 7 8]),
+        table!(@ avx512_tile 2 false false [1 2 3 4 5 6 7 8]),
+        &[
+            [
+                avx512_tile::<1, 3, false, false, false>,
+                avx512_tile::<1, 3, true, false, false>,
+            ],
+            [
+                avx512_tile::<2, 3, false, false, false>,
+                avx512_tile::<2, 3, true, false, false>,
+            ],
+            [
+                avx512_tile::<3, 3, false, false, false>,
+                avx512_tile::<3, 3, true, false, false>,
+            ],
+            [
+                avx512_tile::<4, 3, false, false, false>,
+                avx512_tile::<4, 3, true, false, false>,
+            ],
+            [wide::columns_5, wide::rows_5],
+            [wide::columns_6, wide::rows_6],
+            [wide::columns_7, wide::rows_7],
+            [wide::columns_8, wide::rows_8],
+        ],
+    ],
+    packing: &[
+        table!(@ avx512_tile 1 true false [8 7 6 5]),
+        table!(@ avx512_tile 2 true false [8 7 6 5]),
+        table!(@ avx512_tile 3 true false [8 7 6 5]),
+    ],
+    masked: &[
+        table!(@ avx512_tile 1 false true [1 2 3 4 5 6 7 8]),
+        table!(@ avx512_tile 2 false true [1 2 3 4 5 6 7 8]),
+        table!(@ avx512_tile 3 false true [1 2 3 4 5 6 7 8]),
+    ],
+    wider: None,
+    ..AVX512
 };
 pub(super) static AVX2: Kernels = Kernels {
     lanes: 8,
@@ -76,6 +119,7 @@ pub(super) static AVX2: Kernels = Kernels {
     masked: table!(avx2_tile false true: [1 2 3 4 5 6]),
     transpose: avx2_transpose,
     copy: avx2_copy,
+    wider: None,
 };
 
 /// How far ahead of use the transposing copy reads in each row.

@@ -6,7 +6,7 @@ use super::vector::{Sealed, Vector, VectorF32, intrinsics, operators};
 use crate::elementwise::UnaryKernel;
 
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512(__m512);
+pub(crate) struct Avx512(pub(crate) __m512);
 
 const SIGN: i32 = i32::MIN;
 
