@@ -102,17 +102,18 @@ pub(super) fn k_blocks(k: usize) -> impl ExactSizeIterator<Item = Range<usize>> 
 
 /// How long [`pack_all`]'s result is.
 pub(super) fn packed_len(kernels: &Kernels, k: usize, n: usize) -> usize {
-    k * n.next_multiple_of(kernels.nr()) + kernels.lanes
+    k * kernels.panels(n) * kernels.nr() + kernels.lanes
 }
 
 /// Packs all of b: for each block of k, panel after panel.
 pub(super) fn pack_all(kernels: &Kernels, b: Mat<f32>, to: &mut [f32]) {
     let nr = kernels.nr();
-    let width = b.cols.next_multiple_of(nr);
+    let panels = kernels.panels(b.cols);
     for ks in k_blocks(b.rows) {
-        for col in (0..b.cols).step_by(nr) {
-            let to = &mut to[ks.start * width + col * ks.len()..];
-            let cols = (col, nr.min(b.cols - col));
+        for q in 0..panels {
+            let to = &mut to[(ks.start * panels + q * ks.len()) * nr..];
+            let cols = kernels.panel(b.cols, q);
+            let cols = (cols.start, cols.len());
             pack::panel(kernels, b, (ks.start, ks.len()), cols, to, nr);
         }
     }
@@ -140,8 +141,8 @@ fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
 /// Computes the rectangle `rows` x `cols` of c: with all of k, or with a part of its blocks only.
 ///
 /// # Safety
-/// The rectangle lies inside c, `cols.start` is a multiple of NR, and no other thread touches the
-/// rectangle meanwhile.
+/// The rectangle lies inside c, its columns are whole panels, and no other thread touches it
+/// meanwhile.
 pub(super) unsafe fn run(
     x: &Product,
     rows: Range<usize>,
@@ -204,12 +205,13 @@ pub(super) unsafe fn run(
                     (CopyOfA::InPassing, &mut *a)
                 };
                 let mut rooms = Rooms { a, b };
+                let edge = |q| cols.start + x.kernels.panel_start(cols.len(), q);
                 let step = Step {
                     x,
                     layout,
                     copy_of_a,
                     rows: rows.clone(),
-                    cols: cols.start + part.start * nr..cols.end.min(cols.start + part.end * nr),
+                    cols: edge(part.start)..edge(part.end),
                     ks,
                     accumulate: x.accumulate || block > blocks.start,
                     last: block + 1 == blocks.end,

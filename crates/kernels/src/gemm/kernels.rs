@@ -3,6 +3,7 @@
 use super::layout::FEW_BLOCKS;
 use super::tile::TileFn;
 use crate::simd::{Isa, IsaKind};
+use std::ops::Range;
 
 /// Copies `rows` rows of k contiguous elements to columns: to[p * to_stride + i] = from[i *
 /// from_stride + p]. Lanes of `to` beyond `rows` get numbers of no meaning.
@@ -68,8 +69,7 @@ impl Kernels {
         }
     }
 
-    /// Whether the widest tiles, of three vectors, cover so many columns better than tiles of two:
-    /// a single vector that is left over takes as long as one and a half.
+    /// Whether there is room for a tile of three vectors and no panel of one besides.
     fn fit(&self, cols: usize) -> bool {
         let vectors = self.vectors(cols);
         vectors >= self.tiles.len() && vectors != self.tiles.len() + 1
@@ -95,6 +95,31 @@ impl Kernels {
     #[inline]
     pub(super) fn panels(&self, cols: usize) -> usize {
         (cols as u32).div_ceil(self.nr() as u32) as usize
+    }
+
+    /// Where panel q of so many columns begins, or the last one ends: at multiples of NR. But a
+    /// single vector is not left over where the panel before it has one to give. A matrix that is
+    /// cut where panels begin has the same panels in each part.
+    #[inline]
+    pub(super) fn panel_start(&self, cols: usize, q: usize) -> usize {
+        let (nr, widest) = (self.nr(), self.tiles.len());
+        if (q + 1) * nr < cols || q == 0 {
+            return q * nr;
+        }
+        let start = q * nr;
+        if start >= cols {
+            cols
+        } else if widest > 2 && cols - start <= self.lanes {
+            start - self.lanes
+        } else {
+            start
+        }
+    }
+
+    /// The columns of panel q.
+    #[inline]
+    pub(super) fn panel(&self, cols: usize, q: usize) -> Range<usize> {
+        self.panel_start(cols, q)..self.panel_start(cols, q + 1)
     }
 
     /// The microkernel for a tile of `rows` x `cols`. `a_rows`: rows of a are contiguous, else

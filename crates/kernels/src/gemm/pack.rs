@@ -83,10 +83,12 @@ pub(super) fn panels(
     to: &mut [f32],
 ) {
     let nr = kernels.nr();
-    let (whole, rest) = (cols.len() / nr, cols.len() % nr);
+    // Only the last two panels may be narrower.
+    let count = kernels.panels(cols.len());
+    let whole = (cols.len() / nr).min(count.saturating_sub(2));
     assert!(x.col_stride == 1 && row + k <= x.rows && cols.end <= x.cols);
     assert!(x.span().is_some_and(|span| span <= x.data.len()));
-    assert!(to.len() >= k * cols.len().next_multiple_of(nr));
+    assert!(to.len() >= k * count * nr);
     for p in 0..k {
         let from = &x.data[(row + p) * x.row_stride + cols.start..][..cols.len()];
         let ahead = from.as_ptr().wrapping_add(AHEAD * x.row_stride);
@@ -98,9 +100,10 @@ pub(super) fn panels(
         // and row p of each, NR numbers, lies inside `to`; a row of x is read up to its end.
         unsafe {
             (kernels.copy)(from.as_ptr(), nr, nr, whole, to, k * nr);
-            if rest > 0 {
-                let at = whole * nr;
-                (kernels.copy)(from.as_ptr().add(at), 0, rest, 1, to.add(at * k), 0);
+            for q in whole..count {
+                let panel = kernels.panel(cols.len(), q);
+                let from = from.as_ptr().add(panel.start);
+                (kernels.copy)(from, 0, panel.len(), 1, to.add(q * nr * k), 0);
             }
         }
     }

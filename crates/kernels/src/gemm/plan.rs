@@ -63,30 +63,21 @@ pub(super) fn run(mut x: Product, c: &mut [f32]) {
         // SAFETY: the rectangle is all of c, and nobody else has it.
         return unsafe { block::run(x, 0..m, 0..n, 0..blocks) };
     }
-    let (mr, nr) = (x.kernels.mr(), x.kernels.nr());
+    let (mr, panels) = (x.kernels.mr(), x.kernels.panels(n));
     let of_a = if x.a.col_stride == 1 {
         READING_A
     } else {
         COPYING_A
     };
     let tasks = threads * (work / (LONG * threads)).clamp(1, 2);
-    let (down, across) = grid(
-        (m.div_ceil(mr), n.div_ceil(nr)),
-        (m, n),
-        threads,
-        tasks,
-        of_a,
-    );
-    let part = |i: usize, parts: usize, len: usize, unit: usize| {
-        let units = len.div_ceil(unit);
-        let edge = |i: usize| (i * units / parts * unit).min(len);
-        edge(i)..edge(i + 1)
-    };
+    let (down, across) = grid((m.div_ceil(mr), panels), (m, n), threads, tasks, of_a);
+    let row = |i: usize| i * m / down;
+    let col = |i: usize| x.kernels.panel_start(n, i * panels / across);
     parallel::each(down * across, |task| {
-        let rows = part(task / across, down, m, 1);
-        let cols = part(task % across, across, n, nr);
-        // SAFETY: the rectangles of different tasks do not overlap, and columns are cut at
-        // multiples of NR.
+        let (i, j) = (task / across, task % across);
+        let (rows, cols) = (row(i)..row(i + 1), col(j)..col(j + 1));
+        // SAFETY: the rectangles of different tasks do not overlap, and columns are cut where
+        // panels begin.
         unsafe { block::run(x, rows, cols, 0..blocks) }
     });
 }

@@ -46,13 +46,13 @@ pub(super) unsafe fn run(x: &Product) {
         _ => ((m as u32 / blocks) as usize, (m as u32 % blocks) as usize),
     };
     let mut room = [const { MaybeUninit::<f32>::uninit() }; TRANSPOSED * WIDEST];
-    let mut col = 0;
-    while col < n {
-        let cols = nr.min(n - col);
+    for q in 0..kernels.panels(n) {
+        let cols = kernels.panel(n, q);
+        let (col, cols) = (cols.start, cols.len());
         let vectors = kernels.vectors(cols);
         let last = cols - (vectors - 1) * lanes;
         let (b, b_row_stride, exact) = match x.b {
-            Rhs::Packed(data, _) => (data.as_ptr().wrapping_add(col * k), nr, false),
+            Rhs::Packed(data, _) => (data.as_ptr().wrapping_add(q * nr * k), nr, false),
             Rhs::Plain(b) if b.col_stride == 1 => {
                 let start = b.data.as_ptr().wrapping_add(col);
                 (start, b.row_stride, last < lanes)
@@ -115,6 +115,5 @@ pub(super) unsafe fn run(x: &Product) {
             unsafe { run(&tile) }
             row += rows;
         }
-        col += nr;
     }
 }

@@ -3,6 +3,7 @@
 use super::Activation;
 use super::block::{Product, Rhs};
 use super::cut::Cut;
+use super::kernels::Kernels;
 use super::layout::{CopyOfA, FEW_BLOCKS, Layout, Rooms};
 use super::operands::{Ahead, Lhs, Panel};
 use super::pack;
@@ -38,6 +39,7 @@ impl Step<'_> {
             self.copy_a(blocks.iter(0..blocks.len()), 0..self.slabs(), rooms.a);
         }
         for q in 0..self.panels() {
+            let panel = self.panel(q);
             for n in 0..blocks.len() {
                 let i = blocks.get(n);
                 let next = blocks.get(if n + 1 == blocks.len() { 0 } else { n + 1 });
@@ -58,7 +60,7 @@ impl Step<'_> {
                 let a = self.lhs(&i, origin, rooms.a);
                 // SAFETY: the caller's promise about c; the operands are where they lie or were
                 // copied for these rows and this panel.
-                unsafe { self.tile(&i, q, a, b, ahead, b_next) }
+                unsafe { self.strip(&i, a).tile(&panel, b, ahead, b_next) }
             }
         }
     }
@@ -124,7 +126,7 @@ impl Step<'_> {
                 (_, true) => Cut::into(0..i.len() * self.ks.len(), panels),
                 _ => Cut::into(0..i.len(), panels),
             };
-            let a = self.lhs(&i, rows(current).start, now);
+            let strip = self.strip(&i, self.lhs(&i, rows(current).start, now));
             for q in 0..panels {
                 let at = if self.layout.pack_b {
                     q * self.ks.len() * nr
@@ -153,7 +155,7 @@ impl Step<'_> {
                 };
                 // SAFETY: the caller's promise about c; the operands are where they lie or were
                 // copied for these rows and this panel.
-                unsafe { self.tile(&i, q, a, b, ahead, b_next) }
+                unsafe { strip.tile(&self.panel(q), b, ahead, b_next) }
             }
             among += 1;
         }
@@ -163,11 +165,10 @@ impl Step<'_> {
         self.x.kernels.panels(self.cols.len())
     }
 
-    /// The columns of panel q.
-    fn panel_cols(&self, q: usize) -> Range<usize> {
-        let nr = self.x.kernels.nr();
-        let start = self.cols.start + q * nr;
-        start..self.cols.end.min(start + nr)
+    /// The columns of panel q, counted from the first of this step.
+    #[inline]
+    fn panel(&self, q: usize) -> Range<usize> {
+        self.x.kernels.panel(self.cols.len(), q)
     }
 
     /// Rows of a from `row` and columns from `k` on, where they lie.
@@ -249,12 +250,13 @@ impl Step<'_> {
 
     /// Panel q of b where it lies.
     fn b_at(&self, q: usize) -> Panel {
-        let (nr, ks) = (self.x.kernels.nr(), &self.ks);
-        let col = self.cols.start + q * nr;
+        let (kernels, ks) = (self.x.kernels, &self.ks);
+        let col = self.cols.start + kernels.panel_start(self.cols.len(), q);
         match self.x.b {
             Rhs::Packed(data, n) => {
-                let at = ks.start * n.next_multiple_of(nr) + col * ks.len();
-                Panel::packed(data.as_ptr().wrapping_add(at), self.x.kernels)
+                let (all, q) = (kernels.panels(n), kernels.panels(self.cols.start) + q);
+                let at = (ks.start * all + q * ks.len()) * kernels.nr();
+                Panel::packed(data.as_ptr().wrapping_add(at), kernels)
             }
             Rhs::Plain(b) => Panel {
                 start: b
@@ -271,8 +273,8 @@ impl Step<'_> {
     /// Panel q for the first block of rows that it meets: packed now, or by the tile in passing.
     fn first_panel(&self, q: usize, room: &mut [f32]) -> Panel {
         let x = self.x;
-        let cols = self.panel_cols(q);
-        let (width, nr) = (cols.len(), x.kernels.nr());
+        let cols = self.panel(q);
+        let (start, width, nr) = (self.cols.start + cols.start, cols.len(), x.kernels.nr());
         match x.b {
             Rhs::Plain(b) if self.layout.pack_b => {
                 if b.col_stride == 1 && width == nr && self.rows.len() > FEW_BLOCKS * x.kernels.mr()
@@ -283,7 +285,7 @@ impl Step<'_> {
                     };
                 }
                 let ks = (self.ks.start, self.ks.len());
-                pack::panel(x.kernels, b, ks, (cols.start, width), room, nr);
+                pack::panel(x.kernels, b, ks, (start, width), room, nr);
                 Panel::packed(room.as_ptr(), x.kernels)
             }
             _ => self.b_at(q),
@@ -299,59 +301,87 @@ impl Step<'_> {
         }
     }
 
-    /// One tile: rows `i` by panel `q`. While it is computed, rows `ahead` of a and the start of
-    /// `b_next` are brought in.
+    /// The tiles of rows `i`, which lie at `a`.
+    fn strip(&self, i: &Range<usize>, a: Lhs) -> Strip {
+        let x = self.x;
+        Strip {
+            kernels: x.kernels,
+            rows: i.len(),
+            all: Tile {
+                k: self.ks.len(),
+                a: a.start,
+                a_row_stride: a.row_stride,
+                a_col_stride: a.col_stride,
+                b: std::ptr::null(),
+                b_row_stride: 0,
+                packed: std::ptr::null_mut(),
+                c: x.c.wrapping_add(i.start * x.c_row_stride + self.cols.start),
+                c_row_stride: x.c_row_stride,
+                last: 0,
+                accumulate: self.accumulate,
+                ahead: std::ptr::null(),
+                ahead_len: 0,
+                ahead_jump: 0,
+                ahead_parts: 0,
+                b_next: std::ptr::null(),
+                b_next_stride: 0,
+                bias: match x.epilogue.bias {
+                    Some(bias) if self.last => bias[self.cols.start..].as_ptr(),
+                    _ => std::ptr::null(),
+                },
+                activation: if self.last {
+                    x.epilogue.activation
+                } else {
+                    Activation::Identity
+                },
+            },
+        }
+    }
+}
+
+/// A block of rows: what its tiles have in common.
+struct Strip {
+    kernels: &'static Kernels,
+    rows: usize,
+    /// c and bias are those of the first column.
+    all: Tile,
+}
+
+impl Strip {
+    /// The tile of panel `cols`. While it is computed, `ahead` and the start of `b_next` are
+    /// brought in.
     ///
     /// # Safety
-    /// The tile lies inside c and belongs to this thread; `a` and `b` have its rows and columns
-    /// and the step's k.
-    #[inline]
-    unsafe fn tile(
-        &self,
-        i: &Range<usize>,
-        q: usize,
-        a: Lhs,
-        b: Panel,
-        ahead: Ahead,
-        b_next: Panel,
-    ) {
-        let (x, kernels) = (self.x, self.x.kernels);
-        let cols = self.panel_cols(q);
+    /// The tile lies inside c and belongs to this thread; a and `b` have its rows and columns and
+    /// the step's k.
+    #[inline(always)]
+    unsafe fn tile(&self, cols: &Range<usize>, b: Panel, ahead: Ahead, b_next: Panel) {
+        let (kernels, width, all) = (self.kernels, cols.len(), &self.all);
         let tile = Tile {
-            k: self.ks.len(),
-            a: a.start,
-            a_row_stride: a.row_stride,
-            a_col_stride: a.col_stride,
             b: b.start,
             b_row_stride: b.row_stride,
             packed: b.pack_to,
-            c: x.c.wrapping_add(i.start * x.c_row_stride + cols.start),
-            c_row_stride: x.c_row_stride,
-            last: cols.len() - (kernels.vectors(cols.len()) - 1) * kernels.lanes,
-            accumulate: self.accumulate,
+            c: all.c.wrapping_add(cols.start),
+            last: width - (kernels.vectors(width) - 1) * kernels.lanes,
             ahead: ahead.start,
             ahead_len: ahead.len,
             ahead_jump: ahead.jump,
             ahead_parts: ahead.parts,
             b_next: b_next.start,
             b_next_stride: b_next.row_stride,
-            bias: match x.epilogue.bias {
-                Some(bias) if self.last => bias[cols.start..].as_ptr(),
-                _ => std::ptr::null(),
+            bias: match all.bias.is_null() {
+                true => all.bias,
+                false => all.bias.wrapping_add(cols.start),
             },
-            activation: if self.last {
-                x.epilogue.activation
-            } else {
-                Activation::Identity
-            },
+            ..*all
         };
-        let (rows, width, a_rows) = (i.len(), cols.len(), a.row_stride != 1);
+        let a_rows = tile.a_row_stride != 1;
         let run = if !b.pack_to.is_null() {
-            kernels.packing_tile(rows, width, a_rows)
+            kernels.packing_tile(self.rows, width, a_rows)
         } else if b.exact && tile.last < kernels.lanes {
-            kernels.masked_tile(rows, width, a_rows)
+            kernels.masked_tile(self.rows, width, a_rows)
         } else {
-            kernels.tile(rows, width, a_rows)
+            kernels.tile(self.rows, width, a_rows)
         };
         // SAFETY: `Kernels` exist only where their instruction set does. The tile is part of the
         // rectangle; its operands are the caller's promise, and rows of b that end inside a

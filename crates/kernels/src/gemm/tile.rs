@@ -82,9 +82,14 @@ const SHORT: usize = 32;
 
 /// How a tile spreads what it brings in for later over its rounds.
 pub(super) struct Schedule {
-    /// Rounds for each piece.
+    /// Passes over something contiguous or at equal distances, so many rounds each.
+    pub passes: usize,
     pub each: usize,
-    /// Distance of what is brought in.
+    /// How many the last one takes at most.
+    pub last: usize,
+    /// From a pass to the next, in elements.
+    pub pass_jump: usize,
+    /// From a line to the next.
     pub stride: usize,
 }
 
@@ -92,18 +97,54 @@ impl Schedule {
     /// For so many rounds of `lines` lines.
     #[inline(always)]
     pub(super) fn new(t: &Tile, rounds: usize, lines: usize) -> Schedule {
-        let each = match t.ahead_parts {
+        let (parts, len) = (t.ahead_parts, t.ahead_len);
+        let whole = len.div_ceil(LINE);
+        // Each pass enters the loop anew. Many short pieces are few passes from piece to piece.
+        if parts > whole && whole > 0 {
+            let each = parts.div_ceil(lines).min(rounds / whole);
+            return Schedule {
+                passes: whole,
+                each,
+                last: each,
+                pass_jump: LINE,
+                stride: t.ahead_jump,
+            };
+        }
+        let each = match parts {
             0 => 0,
             1 => rounds,
-            parts => rounds / parts,
+            _ => rounds / parts,
         };
-        let stride = match (t.ahead_len, lines * each) {
+        let stride = match (len, lines * each) {
             (0, _) => t.ahead_jump,
             (_, 0) => 0,
             // Nothing but a prefetch hangs on it, and this division is the faster one.
             (len, times) => (len as f32 / times as f32) as usize + 1,
         };
-        Schedule { each, stride }
+        Schedule {
+            passes: parts,
+            each,
+            last: rounds,
+            pass_jump: t.ahead_jump,
+            stride,
+        }
+    }
+
+    /// Where pass `n` begins and the distance of its lines. After the last one: nowhere.
+    #[inline(always)]
+    pub(super) fn pass(&self, t: &Tile, n: usize) -> (*const f32, usize) {
+        let start = t.ahead.wrapping_add(n.min(self.passes) * self.pass_jump);
+        (start, if n < self.passes { self.stride } else { 0 })
+    }
+
+    /// How many rounds pass `n` takes of those that are left.
+    #[inline(always)]
+    pub(super) fn rounds(&self, n: usize, left: usize) -> usize {
+        match n + 1 {
+            next if next < self.passes => self.each.min(left),
+            next if next == self.passes => self.last.min(left),
+            _ => left,
+        }
     }
 }
 
@@ -237,11 +278,8 @@ pub(super) unsafe fn tile<
         } else {
             (last.min(MR), last)
         };
-        let Schedule {
-            each,
-            stride: stride_ahead,
-        } = Schedule::new(t, last - of_c, lines);
-        let (mut done, mut part) = (0, 0);
+        let schedule = Schedule::new(t, last - of_c, lines);
+        let (mut done, mut pass) = (0, 0);
         while done < rounds {
             let (mut line, mut line_step, mut end) = (t.c.cast_const(), t.c_row_stride, of_c);
             let mut other = V::LANES;
@@ -249,14 +287,10 @@ pub(super) unsafe fn tile<
                 (line_step, end) = (0, rounds);
                 (b_ahead, b_ahead_stride) = (t.b_next, t.b_next_stride);
             } else if done >= of_c {
-                line = t.ahead.wrapping_add(part * t.ahead_jump);
-                (line_step, other) = (lines * stride_ahead, stride_ahead);
-                part += 1;
-                end = if part < t.ahead_parts {
-                    of_c + part * each
-                } else {
-                    last
-                };
+                (line, other) = schedule.pass(t, pass);
+                line_step = lines * other;
+                end = done + schedule.rounds(pass, last - done);
+                pass += 1;
             }
             let count = end - done;
             done = end;

@@ -174,19 +174,19 @@ macro_rules! tile {
             // A round reads the first row of the next one: the last of all is not a round.
             let rounds = t.k.saturating_sub(1) / ROUND;
             let of_c = if rounds <= SHORT { rounds } else { rounds.min(MR) };
-            let plan = Schedule::new(t, rounds - of_c, LINES + usize::from(!$is_rows));
-            let (mut done, mut part) = (0, 0);
+            let lines = LINES + usize::from(!$is_rows);
+            let schedule = Schedule::new(t, rounds - of_c, lines);
+            let (mut done, mut pass) = (0, 0);
             while done < rounds {
                 let (mut line, other, jump, end);
                 if done < of_c {
-                    (line, other, jump) = (t.c.cast_const(), Avx512::LANES, t.c_row_stride);
-                    end = of_c;
+                    (line, other) = (t.c.cast_const(), Avx512::LANES);
+                    (jump, end) = (t.c_row_stride, of_c);
                 } else {
-                    line = t.ahead.wrapping_add(part * t.ahead_jump);
-                    other = plan.stride;
-                    jump = (LINES + usize::from(!$is_rows)) * other;
-                    part += 1;
-                    end = if part < t.ahead_parts { of_c + part * plan.each } else { rounds };
+                    (line, other) = schedule.pass(t, pass);
+                    jump = lines * other;
+                    end = done + schedule.rounds(pass, rounds - done);
+                    pass += 1;
                 }
                 let mut count = end - done;
                 done = end;

@@ -109,6 +109,8 @@ pub(super) static AVX512_WIDER: Kernels = Kernels {
         table!(@ avx512_tile 2 false true [1 2 3 4 5 6 7 8]),
         table!(@ avx512_tile 3 false true [1 2 3 4 5 6 7 8]),
     ],
+    transpose: avx512_transpose_8,
+    copy: avx512_copy_8,
     wider: None,
     ..AVX512
 };
@@ -181,6 +183,46 @@ unsafe fn avx512_transpose(
             }
         }
     }
+}
+
+/// [`avx512_transpose`]; up to eight rows by halves of vectors, which is half the work.
+///
+/// # Safety
+/// As [`super::kernels::TransposeFn`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+unsafe fn avx512_transpose_8(
+    from: *const f32,
+    from_stride: usize,
+    rows: usize,
+    k: usize,
+    to: *mut f32,
+    to_stride: usize,
+) {
+    let run = if rows <= 8 {
+        avx2_transpose
+    } else {
+        avx512_transpose
+    };
+    // SAFETY: the caller's promise, and AVX-512 has AVX2; fewer lanes are written than may be.
+    unsafe { run(from, from_stride, rows, k, to, to_stride) }
+}
+
+/// [`avx512_copy`]; up to eight columns by halves of vectors, which most often lie in one line.
+///
+/// # Safety
+/// As [`super::kernels::CopyFn`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+unsafe fn avx512_copy_8(
+    from: *const f32,
+    from_stride: usize,
+    width: usize,
+    k: usize,
+    to: *mut f32,
+    to_stride: usize,
+) {
+    let run = if width <= 8 { avx2_copy } else { avx512_copy };
+    // SAFETY: the caller's promise, and AVX-512 has AVX2; fewer columns are written than may be.
+    unsafe { run(from, from_stride, width, k, to, to_stride) }
 }
 
 /// As [`avx512_transpose`], with half as many lanes.
