@@ -155,7 +155,7 @@ impl<T: Element> Room<T> {
             for (i, t) in positions.take(count).enumerate() {
                 let from = &self.q_rows[i * pitch..][..depth];
                 // SAFETY: the caller's promise.
-                unsafe { x.gq.row(at.0, t, at.1, depth) }.copy_from_slice(from);
+                pack::copy_row(from, unsafe { x.gq.row(at.0, t, at.1, depth) });
             }
         }
         for (rows, sums) in [(&x.gk, &self.gk), (&x.gv, &self.gv)] {
@@ -170,7 +170,7 @@ impl<T: Element> Room<T> {
                 if add {
                     elementwise::add_assign(row, sums);
                 } else {
-                    row.copy_from_slice(sums);
+                    pack::copy_row(sums, row);
                 }
             }
         }

@@ -132,7 +132,7 @@ impl<T: Element> Room<T> {
                 let from = &self.rows[i * pitch(depth)..][..depth];
                 // SAFETY: the caller's promise.
                 unsafe {
-                    x.o.row(at.0, t, at.1, depth).copy_from_slice(from);
+                    pack::copy_row(from, x.o.row(at.0, t, at.1, depth));
                     *lse.add(t) = T::from_f64(LN_2) * shift[i] + sums[i];
                 }
             }

@@ -42,9 +42,21 @@ pub(super) fn rows<T: Element>(
             from.prefetch(at.0, t, at.1, depth);
         }
         let to = to.next().expect("as many rows as positions");
-        to[..depth].copy_from_slice(from.row(at.0, t, at.1, depth));
+        copy_row(from.row(at.0, t, at.1, depth), &mut to[..depth]);
     }
     to.take(BLOCK).for_each(|to| to.fill(T::ZERO));
+}
+
+/// Copies a row, in place of a call that would take longer than so few numbers do.
+#[inline]
+pub(super) fn copy_row<T: Element>(from: &[T], to: &mut [T]) {
+    let ((from, from_rest), (to, to_rest)) = (from.as_chunks::<8>(), to.as_chunks_mut::<8>());
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+    for (to, from) in to_rest.iter_mut().zip(from_rest) {
+        *to = *from;
+    }
 }
 
 /// Room for [`columns`] of `keys` rows.

@@ -179,13 +179,19 @@ pub(super) fn product<T: Element>(
         }
         Start::Sum => (c.cast_const(), c_step),
     };
-    let pieces = m.div_ceil(shape.most[0]);
+    // Of nearly equal height, by short divisions: a long one takes as long as a third of a tile.
+    let pieces = (m as u32).div_ceil(shape.most[0] as u32);
+    let (least, higher) = ((m as u32 / pieces) as usize, m as u32 % pieces);
     let mut col = 0;
     while col < n {
-        let vectors = ((n - col) / shape.lanes).min(shape.most[1]);
+        let vectors = if n - col > shape.lanes {
+            shape.most[1]
+        } else {
+            1
+        };
+        let mut row = 0;
         for piece in 0..pieces {
-            let row = m * piece / pieces;
-            let height = m * (piece + 1) / pieces - row;
+            let height = least + usize::from(piece < higher);
             let tile = Tile {
                 k,
                 a: a.as_ptr()
@@ -208,6 +214,7 @@ pub(super) fn product<T: Element>(
                 (_, false) => by_height::<T, 2, false>(isa, height, &tile),
                 (_, true) => by_height::<T, 2, true>(isa, height, &tile),
             }
+            row += height;
         }
         col += vectors * shape.lanes;
     }

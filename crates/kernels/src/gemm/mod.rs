@@ -11,6 +11,7 @@ mod pack;
 mod plan;
 mod small;
 mod step;
+mod strip;
 #[cfg(test)]
 mod tests;
 mod tile;

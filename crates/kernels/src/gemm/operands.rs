@@ -10,7 +10,8 @@ pub(super) struct Lhs {
     pub(super) col_stride: usize,
 }
 
-/// What a tile brings in for later; see [`ahead`](super::tile::Tile::ahead).
+/// What a tile brings in for later: `parts` pieces of `len` elements, `jump` apart; with a length
+/// of 0, elements `jump` apart, one a step.
 #[derive(Clone, Copy)]
 pub(super) struct Ahead {
     pub(super) start: *const f32,
@@ -20,7 +21,15 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
+    pub(super) const NOTHING: Ahead = Ahead {
+        start: std::ptr::null(),
+        len: 0,
+        jump: 0,
+        parts: 0,
+    };
+
     /// So many elements one after the other.
+    #[inline(always)]
     pub(super) fn contiguous(start: *const f32, len: usize) -> Ahead {
         Ahead {
             start,
@@ -31,6 +40,7 @@ impl Ahead {
     }
 
     /// The first `rows` rows of `a`, which has `k` columns.
+    #[inline(always)]
     pub(super) fn of(a: &Lhs, rows: usize, k: usize) -> Ahead {
         let (len, jump, parts) = if a.col_stride == 1 {
             (k, a.row_stride, rows)
@@ -59,6 +69,7 @@ pub(super) struct Panel {
 }
 
 impl Panel {
+    #[inline(always)]
     pub(super) fn packed(start: *const f32, kernels: &Kernels) -> Panel {
         Panel {
             start,

@@ -5,6 +5,7 @@
 //! block, so the numbers are the same.
 
 use super::block::{KC, Product, Rhs};
+use super::operands::Ahead;
 use super::tile::Tile;
 use std::mem::MaybeUninit;
 
@@ -96,10 +97,7 @@ pub(super) unsafe fn run(x: &Product) {
                 c_row_stride: x.c_row_stride,
                 last,
                 accumulate: x.accumulate,
-                ahead: a,
-                ahead_len: 0,
-                ahead_jump: 0,
-                ahead_parts: 0,
+                ahead: Ahead::NOTHING,
                 b_next: b,
                 b_next_stride: b_row_stride,
                 bias,

@@ -3,10 +3,10 @@
 use super::Activation;
 use super::block::{Product, Rhs};
 use super::cut::Cut;
-use super::kernels::Kernels;
 use super::layout::{CopyOfA, FEW_BLOCKS, Layout, Rooms};
 use super::operands::{Ahead, Lhs, Panel};
 use super::pack;
+use super::strip::Strip;
 use super::tile::Tile;
 use std::ops::Range;
 
@@ -60,7 +60,11 @@ impl Step<'_> {
                 let a = self.lhs(&i, origin, rooms.a);
                 // SAFETY: the caller's promise about c; the operands are where they lie or were
                 // copied for these rows and this panel.
-                unsafe { self.strip(&i, a).tile(&panel, b, ahead, b_next) }
+                unsafe {
+                    let mut strip = self.strip(&i, a);
+                    strip.tile.ahead = ahead;
+                    strip.run(&panel, b, b_next)
+                }
             }
         }
     }
@@ -74,7 +78,7 @@ impl Step<'_> {
     /// The rectangle lies inside c and belongs to this thread.
     pub(super) unsafe fn by_rows(&self, rooms: &mut Rooms) {
         let (x, panels) = (self.x, self.panels());
-        let nr = x.kernels.nr();
+        let panel_len = self.ks.len() * x.kernels.nr();
         let blocks = Cut::new(self.rows.clone(), x.kernels.mr());
         let together = self.layout.together;
         let (mut current, mut among) = (0, 0);
@@ -126,36 +130,47 @@ impl Step<'_> {
                 (_, true) => Cut::into(0..i.len() * self.ks.len(), panels),
                 _ => Cut::into(0..i.len(), panels),
             };
-            let strip = self.strip(&i, self.lhs(&i, rows(current).start, now));
-            for q in 0..panels {
-                let at = if self.layout.pack_b {
-                    q * self.ks.len() * nr
-                } else {
-                    0
-                };
-                let (b, b_next) = if n == 0 && !self.layout.at_once {
-                    (self.first_panel(q, &mut rooms.b[at..]), self.b_at(q + 1))
-                } else {
-                    let b = self.later_panel(q, &rooms.b[at..]);
-                    let next = b.start.wrapping_add(self.ks.len() * nr);
-                    (b, Panel { start: next, ..b })
-                };
-                let ahead = if copies {
+            let mut strip = self.strip(&i, self.lhs(&i, rows(current).start, now));
+            let mut bring = |q: usize, ahead: &mut Ahead| {
+                if copies {
                     let tile = among * panels + q;
                     self.copy_a(group(later), shares.get(tile), then);
-                    self.ahead_of_copy(rows(later), shares.get(tile + 1))
+                    *ahead = self.ahead_of_copy(rows(later), shares.get(tile + 1));
                 } else if self.layout.copy_a {
                     let some = shares.get(q);
                     let start = next_kept.wrapping_add(some.start);
-                    Ahead::contiguous(start, some.len())
+                    *ahead = Ahead::contiguous(start, some.len());
                 } else {
                     let some = shares.get(q);
-                    let ahead = self.a_at(i.end + some.start, self.ks.start);
-                    Ahead::of(&ahead, some.len(), self.ks.len())
+                    let rows = self.a_at(i.end + some.start, self.ks.start);
+                    *ahead = Ahead::of(&rows, some.len(), self.ks.len());
+                }
+            };
+            if n == 0 && !self.layout.at_once {
+                for q in 0..panels {
+                    let b = if self.layout.pack_b {
+                        self.first_panel(q, &mut rooms.b[q * panel_len..])
+                    } else {
+                        self.b_at(q)
+                    };
+                    bring(q, &mut strip.tile.ahead);
+                    // SAFETY: the caller's promise about c; the operands are where they lie or
+                    // were copied for these rows and this panel.
+                    unsafe { strip.run(&self.panel(q), b, self.b_at(q + 1)) }
+                }
+            } else {
+                // So many rows have a packed b.
+                let first = if self.layout.pack_b {
+                    rooms.b.as_ptr()
+                } else {
+                    self.b_at(0).start
                 };
-                // SAFETY: the caller's promise about c; the operands are where they lie or were
-                // copied for these rows and this panel.
-                unsafe { strip.tile(&self.panel(q), b, ahead, b_next) }
+                for q in 0..panels {
+                    let b = |q: usize| Panel::packed(first.wrapping_add(q * panel_len), x.kernels);
+                    bring(q, &mut strip.tile.ahead);
+                    // SAFETY: as above.
+                    unsafe { strip.run(&self.panel(q), b(q), b(q + 1)) }
+                }
             }
             among += 1;
         }
@@ -172,6 +187,7 @@ impl Step<'_> {
     }
 
     /// Rows of a from `row` and columns from `k` on, where they lie.
+    #[inline(always)]
     fn a_at(&self, row: usize, k: usize) -> Lhs {
         let a = self.x.a;
         let at = row * a.row_stride + k * a.col_stride;
@@ -216,6 +232,7 @@ impl Step<'_> {
     }
 
     /// What [`Step::copy_a`] reads of `rows` for some slabs, as far as it is contiguous.
+    #[inline(always)]
     fn ahead_of_copy(&self, rows: Range<usize>, some: Range<usize>) -> Ahead {
         let a = self.x.a;
         if a.row_stride != 1 && a.col_stride != 1 || rows.is_empty() || some.is_empty() {
@@ -304,10 +321,17 @@ impl Step<'_> {
     /// The tiles of rows `i`, which lie at `a`.
     fn strip(&self, i: &Range<usize>, a: Lhs) -> Strip {
         let x = self.x;
+        let c = x.c.wrapping_add(i.start * x.c_row_stride + self.cols.start);
+        let bias = match x.epilogue.bias {
+            Some(bias) if self.last => bias[self.cols.start..].as_ptr(),
+            _ => std::ptr::null(),
+        };
         Strip {
             kernels: x.kernels,
             rows: i.len(),
-            all: Tile {
+            c,
+            bias,
+            tile: Tile {
                 k: self.ks.len(),
                 a: a.start,
                 a_row_stride: a.row_stride,
@@ -315,20 +339,14 @@ impl Step<'_> {
                 b: std::ptr::null(),
                 b_row_stride: 0,
                 packed: std::ptr::null_mut(),
-                c: x.c.wrapping_add(i.start * x.c_row_stride + self.cols.start),
+                c,
                 c_row_stride: x.c_row_stride,
                 last: 0,
                 accumulate: self.accumulate,
-                ahead: std::ptr::null(),
-                ahead_len: 0,
-                ahead_jump: 0,
-                ahead_parts: 0,
+                ahead: Ahead::NOTHING,
                 b_next: std::ptr::null(),
                 b_next_stride: 0,
-                bias: match x.epilogue.bias {
-                    Some(bias) if self.last => bias[self.cols.start..].as_ptr(),
-                    _ => std::ptr::null(),
-                },
+                bias,
                 activation: if self.last {
                     x.epilogue.activation
                 } else {
@@ -336,56 +354,5 @@ impl Step<'_> {
                 },
             },
         }
-    }
-}
-
-/// A block of rows: what its tiles have in common.
-struct Strip {
-    kernels: &'static Kernels,
-    rows: usize,
-    /// c and bias are those of the first column.
-    all: Tile,
-}
-
-impl Strip {
-    /// The tile of panel `cols`. While it is computed, `ahead` and the start of `b_next` are
-    /// brought in.
-    ///
-    /// # Safety
-    /// The tile lies inside c and belongs to this thread; a and `b` have its rows and columns and
-    /// the step's k.
-    #[inline(always)]
-    unsafe fn tile(&self, cols: &Range<usize>, b: Panel, ahead: Ahead, b_next: Panel) {
-        let (kernels, width, all) = (self.kernels, cols.len(), &self.all);
-        let tile = Tile {
-            b: b.start,
-            b_row_stride: b.row_stride,
-            packed: b.pack_to,
-            c: all.c.wrapping_add(cols.start),
-            last: width - (kernels.vectors(width) - 1) * kernels.lanes,
-            ahead: ahead.start,
-            ahead_len: ahead.len,
-            ahead_jump: ahead.jump,
-            ahead_parts: ahead.parts,
-            b_next: b_next.start,
-            b_next_stride: b_next.row_stride,
-            bias: match all.bias.is_null() {
-                true => all.bias,
-                false => all.bias.wrapping_add(cols.start),
-            },
-            ..*all
-        };
-        let a_rows = tile.a_row_stride != 1;
-        let run = if !b.pack_to.is_null() {
-            kernels.packing_tile(self.rows, width, a_rows)
-        } else if b.exact && tile.last < kernels.lanes {
-            kernels.masked_tile(self.rows, width, a_rows)
-        } else {
-            kernels.tile(self.rows, width, a_rows)
-        };
-        // SAFETY: `Kernels` exist only where their instruction set does. The tile is part of the
-        // rectangle; its operands are the caller's promise, and rows of b that end inside a
-        // vector are packed or masked. Only a whole panel is packed, to where it has room.
-        unsafe { run(&tile) }
     }
 }

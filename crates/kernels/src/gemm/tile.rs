@@ -27,6 +27,7 @@
 //!    so how a product is cut into tiles and threads never changes a bit of the result.
 
 use super::Activation;
+use super::operands::Ahead;
 use crate::simd::{Vector, prefetch, prefetch_l2, unroll};
 
 /// What a tile is made of; all pointers are to the tile's first element.
@@ -48,12 +49,8 @@ pub(super) struct Tile {
     pub last: usize,
     /// Whether c is added to.
     pub accumulate: bool,
-    /// What will be read later, beside c and b: `ahead_parts` pieces of `ahead_len` elements,
-    /// `ahead_jump` apart; with a length of 0, elements `ahead_jump` apart, one a step.
-    pub ahead: *const f32,
-    pub ahead_len: usize,
-    pub ahead_jump: usize,
-    pub ahead_parts: usize,
+    /// What will be read later, beside c and b.
+    pub ahead: Ahead,
     /// The panel of b that is read next, and the distance of its rows.
     pub b_next: *const f32,
     pub b_next_stride: usize,
@@ -97,7 +94,9 @@ impl Schedule {
     /// For so many rounds of `lines` lines.
     #[inline(always)]
     pub(super) fn new(t: &Tile, rounds: usize, lines: usize) -> Schedule {
-        let (parts, len) = (t.ahead_parts, t.ahead_len);
+        let Ahead {
+            len, jump, parts, ..
+        } = t.ahead;
         let whole = len.div_ceil(LINE);
         // Each pass enters the loop anew. Many short pieces are few passes from piece to piece.
         if parts > whole && whole > 0 {
@@ -107,7 +106,7 @@ impl Schedule {
                 each,
                 last: each,
                 pass_jump: LINE,
-                stride: t.ahead_jump,
+                stride: jump,
             };
         }
         let each = match parts {
@@ -116,7 +115,7 @@ impl Schedule {
             _ => rounds / parts,
         };
         let stride = match (len, lines * each) {
-            (0, _) => t.ahead_jump,
+            (0, _) => jump,
             (_, 0) => 0,
             // Nothing but a prefetch hangs on it, and this division is the faster one.
             (len, times) => (len as f32 / times as f32) as usize + 1,
@@ -125,7 +124,7 @@ impl Schedule {
             passes: parts,
             each,
             last: rounds,
-            pass_jump: t.ahead_jump,
+            pass_jump: jump,
             stride,
         }
     }
@@ -133,7 +132,10 @@ impl Schedule {
     /// Where pass `n` begins and the distance of its lines. After the last one: nowhere.
     #[inline(always)]
     pub(super) fn pass(&self, t: &Tile, n: usize) -> (*const f32, usize) {
-        let start = t.ahead.wrapping_add(n.min(self.passes) * self.pass_jump);
+        let start = t
+            .ahead
+            .start
+            .wrapping_add(n.min(self.passes) * self.pass_jump);
         (start, if n < self.passes { self.stride } else { 0 })
     }
 
