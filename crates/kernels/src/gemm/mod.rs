@@ -1,5 +1,7 @@
 //! General matrix product: c = act(beta c + a b + bias).
 
+#[cfg(target_arch = "x86_64")]
+mod assembly;
 mod block;
 mod cut;
 mod element;
@@ -16,8 +18,6 @@ mod strip;
 mod tests;
 mod tile;
 mod types;
-#[cfg(target_arch = "x86_64")]
-mod wide;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

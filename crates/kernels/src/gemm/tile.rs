@@ -12,7 +12,7 @@
 //! 1. The tile is as large as the register file allows: 14 x 32 with 32 vectors of 16 lanes
 //!    (28 sums, 2 of b, 2 for splats), 6 x 16 with 16 vectors of 8. So a step makes 28 (12)
 //!    multiply-adds for 16 (8) loads, and more sums are in flight than latency times ports.
-//!    Matrices with room for it have the 8 x 48 of `wide`.
+//!    Matrices with room for it have the 8 x 48 of `assembly`.
 //! 2. Every height from 1 to MR has an instance of its own. Rows are cut into blocks of nearly
 //!    equal height, so a matrix of 128 rows runs as 8 x 13 + 2 x 12, not as 9 x 14 + 2 of 14.
 //! 3. Elements of a are splat straight from memory, so a need not be packed: its rows (k is

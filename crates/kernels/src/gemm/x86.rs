@@ -5,9 +5,9 @@
 
 use std::arch::x86_64::*;
 
+use super::assembly;
 use super::kernels::Kernels;
 use super::tile::{Tile, copy, tile};
-use super::wide;
 use crate::simd::{Avx2, Avx512};
 
 /// The microkernel and the copy for one instruction set.
@@ -71,7 +71,7 @@ pub(super) static AVX512: Kernels = Kernels {
     copy: avx512_copy,
     wider: Some(&AVX512_WIDER),
 };
-/// [`AVX512`] with the tiles of [`wide`].
+/// [`AVX512`] with wider tiles.
 pub(super) static AVX512_WIDER: Kernels = Kernels {
     tiles: &[
         table!(@ avx512_tile 1 false false [1 2 3 4 5 6 7 8]),
@@ -93,10 +93,10 @@ pub(super) static AVX512_WIDER: Kernels = Kernels {
                 avx512_tile::<4, 3, false, false, false>,
                 avx512_tile::<4, 3, true, false, false>,
             ],
-            [wide::columns_5, wide::rows_5],
-            [wide::columns_6, wide::rows_6],
-            [wide::columns_7, wide::rows_7],
-            [wide::columns_8, wide::rows_8],
+            [assembly::columns_5x48, assembly::rows_5x48],
+            [assembly::columns_6x48, assembly::rows_6x48],
+            [assembly::columns_7x48, assembly::rows_7x48],
+            [assembly::columns_8x48, assembly::rows_8x48],
         ],
     ],
     packing: &[
@@ -116,7 +116,35 @@ pub(super) static AVX512_WIDER: Kernels = Kernels {
 };
 pub(super) static AVX2: Kernels = Kernels {
     lanes: 8,
-    tiles: table!(avx2_tile false false: [1 2 3 4 5 6]),
+    tiles: &[
+        table!(@ avx2_tile 1 false false [1 2 3 4 5 6]),
+        &[
+            [
+                avx2_tile::<1, 2, false, false, false>,
+                avx2_tile::<1, 2, true, false, false>,
+            ],
+            [
+                avx2_tile::<2, 2, false, false, false>,
+                avx2_tile::<2, 2, true, false, false>,
+            ],
+            [
+                avx2_tile::<3, 2, false, false, false>,
+                avx2_tile::<3, 2, true, false, false>,
+            ],
+            [
+                assembly::columns_4x16,
+                avx2_tile::<4, 2, true, false, false>,
+            ],
+            [
+                assembly::columns_5x16,
+                avx2_tile::<5, 2, true, false, false>,
+            ],
+            [
+                assembly::columns_6x16,
+                avx2_tile::<6, 2, true, false, false>,
+            ],
+        ],
+    ],
     packing: table!(avx2_tile true false: [6 5 4]),
     masked: table!(avx2_tile false true: [1 2 3 4 5 6]),
     transpose: avx2_transpose,

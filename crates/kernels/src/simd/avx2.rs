@@ -6,7 +6,7 @@ use super::vector::{Sealed, Vector, VectorF32, intrinsics, operators};
 use crate::elementwise::UnaryKernel;
 
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2(__m256);
+pub(crate) struct Avx2(pub(crate) __m256);
 
 /// Eight ones, then eight zeros: the mask of the first `len` lanes begins at `8 - len`.
 static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
