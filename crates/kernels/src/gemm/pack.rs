@@ -83,9 +83,10 @@ pub(super) fn panels(
     to: &mut [f32],
 ) {
     let nr = kernels.nr();
-    // Only the last two panels may be narrower.
     let count = kernels.panels(cols.len());
-    let whole = (cols.len() / nr).min(count.saturating_sub(2));
+    // Where the last two panels share what is left, neither is whole.
+    let whole = (0..count).take_while(|&q| kernels.panel(cols.len(), q).len() == nr);
+    let whole = whole.count();
     assert!(x.col_stride == 1 && row + k <= x.rows && cols.end <= x.cols);
     assert!(x.span().is_some_and(|span| span <= x.data.len()));
     assert!(to.len() >= k * count * nr);
