@@ -94,6 +94,10 @@ impl Kernels {
     /// How many panels.
     #[inline]
     pub(super) fn panels(&self, cols: usize) -> usize {
+        // Small products ask too, and most have one.
+        if cols <= self.nr() {
+            return usize::from(cols > 0);
+        }
         (cols as u32).div_ceil(self.nr() as u32) as usize
     }
 
@@ -103,10 +107,10 @@ impl Kernels {
     #[inline]
     pub(super) fn panel_start(&self, cols: usize, q: usize) -> usize {
         let (nr, widest) = (self.nr(), self.tiles.len());
-        if (q + 1) * nr < cols || q == 0 {
-            return q * nr;
-        }
         let start = q * nr;
+        if start + nr < cols || q == 0 {
+            return start;
+        }
         if start >= cols {
             cols
         } else if widest > 2 && cols - start <= self.lanes {
