@@ -13,7 +13,7 @@
 //!    A step makes 24 multiply-adds for 11 loads, where 14 rows of two vectors make 28 for 16; with
 //!    four steps a round it is 1.5 instructions for each, where that tile has 1.8. A core whose
 //!    other half is busy has half its width and half its window: there this is what counts, and
-//!    this tile is 5% to 20% faster. On a core of its own both keep the ports filled.
+//!    this tile is up to 15% faster. On a core of its own both keep the ports filled.
 //! 2. With AVX2 a multiply-add is half as much work, and instructions are what a core of its own
 //!    runs out of: 2.2 for each with two steps a round, of which it can do 2. Rows of a are left
 //!    to the compiler's loop all the same: there this one takes 8 cycles a step in place of 7, and
