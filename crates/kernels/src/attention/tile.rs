@@ -179,9 +179,9 @@ pub(super) fn product<T: Element>(
         }
         Start::Sum => (c.cast_const(), c_step),
     };
-    // Of nearly equal height, by short divisions: a long one takes as long as a third of a tile.
-    let pieces = (m as u32).div_ceil(shape.most[0] as u32);
-    let (least, higher) = ((m as u32 / pieces) as usize, m as u32 % pieces);
+    // Of nearly equal height, by one division: one takes as long as a tenth of a tile and more.
+    let pieces = m.div_ceil(shape.most[0]);
+    let (least, higher) = (m / pieces, m % pieces);
     let mut col = 0;
     while col < n {
         let vectors = if n - col > shape.lanes {

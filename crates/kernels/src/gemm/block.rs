@@ -39,15 +39,15 @@ use crate::cache;
 use std::cell::Cell;
 use std::ops::Range;
 
-/// Most rows of b in a block. A block of rows of a (14 x 1024 f32, 57 KB) then comes from L2 once
-/// more for each panel, which the multiply-adds hide; to go over c again would cost more.
+/// Most rows of b in a block. A block of rows of a (8 or 14 x 1024 f32, 33 or 57 KB) then comes from
+/// L2 once more for each panel, which the multiply-adds hide; to go over c again would cost more.
 pub(super) const KC: usize = 1024;
 /// Most numbers of a that stay in L2 beside the panels of few rows: 512 KB.
 const A_IN_L2: usize = 1 << 17;
 /// Most numbers of a in a copy that is kept for several blocks of columns: 64 MB.
 const A_KEPT: usize = 1 << 24;
 
-/// Most numbers of b in a block with many rows: 9/16 of L2, nine panels of 1024 x 32 in 2 MB.
+/// Most numbers of b in a block with many rows: 9/16 of L2, six panels of 1024 x 48 in 2 MB.
 fn b_in_l2() -> usize {
     cache::l2().bytes / 16 * 9 / size_of::<f32>()
 }

@@ -98,7 +98,7 @@ impl Kernels {
         if cols <= self.nr() {
             return usize::from(cols > 0);
         }
-        (cols as u32).div_ceil(self.nr() as u32) as usize
+        cols.div_ceil(self.nr())
     }
 
     /// Where panel q of so many columns begins, or the last one ends: at multiples of NR. But a

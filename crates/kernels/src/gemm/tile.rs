@@ -129,14 +129,15 @@ impl Schedule {
         }
     }
 
-    /// Where pass `n` begins and the distance of its lines. After the last one: nowhere.
+    /// Where pass `n` begins and the distance of its lines. After the last one: a line that is
+    /// there, since looking for one that is not takes long.
     #[inline(always)]
     pub(super) fn pass(&self, t: &Tile, n: usize) -> (*const f32, usize) {
-        let start = t
-            .ahead
-            .start
-            .wrapping_add(n.min(self.passes) * self.pass_jump);
-        (start, if n < self.passes { self.stride } else { 0 })
+        if n < self.passes {
+            (t.ahead.start.wrapping_add(n * self.pass_jump), self.stride)
+        } else {
+            (t.a, 0)
+        }
     }
 
     /// How many rounds pass `n` takes of those that are left.

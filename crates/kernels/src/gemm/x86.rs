@@ -213,45 +213,30 @@ unsafe fn avx512_transpose(
     }
 }
 
-/// [`avx512_transpose`]; up to eight rows by halves of vectors, which is half the work.
-///
-/// # Safety
-/// As [`super::kernels::TransposeFn`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-unsafe fn avx512_transpose_8(
-    from: *const f32,
-    from_stride: usize,
-    rows: usize,
-    k: usize,
-    to: *mut f32,
-    to_stride: usize,
-) {
-    let run = if rows <= 8 {
-        avx2_transpose
-    } else {
-        avx512_transpose
+/// A copy for AVX-512 that does up to eight rows or columns by halves of vectors: half the work of
+/// a transposing one, and what a plain one stores most often lies in one line.
+macro_rules! by_halves {
+    ($name:ident, $half:ident, $whole:ident) => {
+        /// # Safety
+        /// As the function for whole vectors.
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        unsafe fn $name(
+            from: *const f32,
+            from_stride: usize,
+            count: usize,
+            k: usize,
+            to: *mut f32,
+            to_stride: usize,
+        ) {
+            let run = if count <= 8 { $half } else { $whole };
+            // SAFETY: the caller's promise, and AVX-512 has AVX2; fewer lanes are written than may
+            // be.
+            unsafe { run(from, from_stride, count, k, to, to_stride) }
+        }
     };
-    // SAFETY: the caller's promise, and AVX-512 has AVX2; fewer lanes are written than may be.
-    unsafe { run(from, from_stride, rows, k, to, to_stride) }
 }
-
-/// [`avx512_copy`]; up to eight columns by halves of vectors, which most often lie in one line.
-///
-/// # Safety
-/// As [`super::kernels::CopyFn`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-unsafe fn avx512_copy_8(
-    from: *const f32,
-    from_stride: usize,
-    width: usize,
-    k: usize,
-    to: *mut f32,
-    to_stride: usize,
-) {
-    let run = if width <= 8 { avx2_copy } else { avx512_copy };
-    // SAFETY: the caller's promise, and AVX-512 has AVX2; fewer columns are written than may be.
-    unsafe { run(from, from_stride, width, k, to, to_stride) }
-}
+by_halves!(avx512_transpose_8, avx2_transpose, avx512_transpose);
+by_halves!(avx512_copy_8, avx2_copy, avx512_copy);
 
 /// As [`avx512_transpose`], with half as many lanes.
 ///
