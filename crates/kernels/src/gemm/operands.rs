@@ -21,12 +21,17 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    pub(super) const NOTHING: Ahead = Ahead {
-        start: std::ptr::null(),
-        len: 0,
-        jump: 0,
-        parts: 0,
-    };
+    /// Nothing. Tiles ask for `near` all the same: something that is there, since looking for a
+    /// page that is not takes long.
+    #[inline(always)]
+    pub(super) fn nothing(near: *const f32) -> Ahead {
+        Ahead {
+            start: near,
+            len: 0,
+            jump: 0,
+            parts: 0,
+        }
+    }
 
     /// So many elements one after the other.
     #[inline(always)]

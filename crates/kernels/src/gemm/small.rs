@@ -97,7 +97,7 @@ pub(super) unsafe fn run(x: &Product) {
                 c_row_stride: x.c_row_stride,
                 last,
                 accumulate: x.accumulate,
-                ahead: Ahead::NOTHING,
+                ahead: Ahead::nothing(a),
                 b_next: b,
                 b_next_stride: b_row_stride,
                 bias,

@@ -343,7 +343,7 @@ impl Step<'_> {
                 c_row_stride: x.c_row_stride,
                 last: 0,
                 accumulate: self.accumulate,
-                ahead: Ahead::NOTHING,
+                ahead: Ahead::nothing(a.start),
                 b_next: std::ptr::null(),
                 b_next_stride: 0,
                 bias,

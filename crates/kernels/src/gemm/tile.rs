@@ -129,15 +129,13 @@ impl Schedule {
         }
     }
 
-    /// Where pass `n` begins and the distance of its lines. After the last one: a line that is
-    /// there, since looking for one that is not takes long.
+    /// Where pass `n` begins and the distance of its lines. After the last one: where the pieces
+    /// end.
     #[inline(always)]
     pub(super) fn pass(&self, t: &Tile, n: usize) -> (*const f32, usize) {
-        if n < self.passes {
-            (t.ahead.start.wrapping_add(n * self.pass_jump), self.stride)
-        } else {
-            (t.a, 0)
-        }
+        let at = n.min(self.passes) * self.pass_jump;
+        let stride = if n < self.passes { self.stride } else { 0 };
+        (t.ahead.start.wrapping_add(at), stride)
     }
 
     /// How many rounds pass `n` takes of those that are left.
