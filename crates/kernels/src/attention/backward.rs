@@ -2,23 +2,24 @@
 //!
 //! ```text
 //! for example, head:                                    // jobs side by side
-//!     pack keys and values as columns, keys as rows
-//!     for tiles of 32 queries:
+//!     for tiles of 48 queries:
+//!         copy the keys and values that they are the first to see
 //!         d = row sums of gO o O
 //!         for blocks of keys that the last of them sees:
 //!             p = 2^(K Q^T - logsumexp), 0 where masked
 //!             gS = p (V gO^T - d)
-//!             gV += p gO;  gK += gS Q;  gQ^T += K^T gS
+//!             gV += p gO;  gK += gS Q;  gQ += gS^T K
 //! ```
 //!
 //! 1. Probabilities are computed again: never more of them in memory than a block.
 //! 2. gK and gV of a head are added up tile after tile by one job, so their sums have one order.
 
-use super::pack::{self, KEYS, pitch};
+use super::ahead::Ahead;
+use super::pack::{self, KEYS, Keys, PAD, Part, pitch};
 use super::pass::{self, Sight};
 use super::pattern::Group;
 use super::tile::{BLOCK, Left, Shape, Start, product};
-use super::{Attention, Backward};
+use super::{Attention, Backward, Next};
 use crate::buffer::Buffer;
 use crate::element::Element;
 use crate::elementwise;
@@ -29,8 +30,9 @@ use std::f64::consts::LOG2_E;
 
 pub(super) fn run<T: Element>(a: &Attention, x: Backward<T>) {
     let isa = Isa::current();
-    each(a.batch * a.heads, |job| {
-        let at = (job / a.heads, job % a.heads);
+    let jobs = a.batch * a.heads;
+    each(jobs, |job| {
+        let at = a.at(job);
         let lse = &x.logsumexp[job * a.length..][..a.length];
         let mut room = Room::new(a);
         let alone = a.groups().nth(1).is_none();
@@ -39,22 +41,21 @@ pub(super) fn run<T: Element>(a: &Attention, x: Backward<T>) {
             for t in 0..a.length {
                 for rows in [&x.gk, &x.gv] {
                     // SAFETY: jobs have different heads.
-                    unsafe { rows.row(at.0, t, at.1, a.depth) }.fill(T::ZERO);
+                    unsafe { rows.row(at, t, a.depth) }.fill(T::ZERO);
                 }
             }
         }
-        for group in a.groups() {
+        a.each_group(job, |group, next| {
             // SAFETY: jobs have different heads.
-            unsafe { room.group(isa, a, &x, at, &group, lse, !alone) };
-        }
+            unsafe { room.group(isa, a, &x, (at, next), &group, lse, !alone) };
+        });
     });
 }
 
 /// What a job computes in.
 struct Room<T: Element> {
-    /// Keys as columns and as rows, values as columns, and the gradients of both as rows.
+    /// Keys, values and the gradients of both.
     k: Buffer<T>,
-    k_rows: Buffer<T>,
     v: Buffer<T>,
     gk: Buffer<T>,
     gv: Buffer<T>,
@@ -63,7 +64,6 @@ struct Room<T: Element> {
     q_rows: Buffer<T>,
     go: Buffer<T>,
     go_rows: Buffer<T>,
-    o_rows: Buffer<T>,
     gq: Buffer<T>,
     scores: Buffer<T>,
     dp: Buffer<T>,
@@ -72,21 +72,18 @@ struct Room<T: Element> {
 impl<T: Element> Room<T> {
     fn new(a: &Attention) -> Self {
         let keys = a.groups().map(|g| g.key_count()).max().unwrap_or(0);
-        let columns = || pack::columns_room(keys, a.depth);
         let rows = || pack::rows_room(keys, a.depth);
         let tile = || Buffer::recycled(pitch(a.depth) * BLOCK);
         let tile_rows = || pack::rows_room(BLOCK, a.depth);
         Room {
-            k: columns(),
-            k_rows: rows(),
-            v: columns(),
+            k: rows(),
+            v: rows(),
             gk: rows(),
             gv: rows(),
             q: tile(),
             q_rows: tile_rows(),
             go: tile(),
             go_rows: tile_rows(),
-            o_rows: tile_rows(),
             gq: tile(),
             scores: Buffer::recycled(KEYS * BLOCK),
             dp: Buffer::recycled(KEYS * BLOCK),
@@ -100,47 +97,54 @@ impl<T: Element> Room<T> {
         isa: Isa,
         a: &Attention,
         x: &Backward<T>,
-        at: (usize, usize),
+        (at, next): ((usize, usize), Option<Next>),
         group: &Group,
         lse: &[T],
         add: bool,
     ) {
-        let (depth, keys, pitch) = (a.depth, group.key_count(), pitch(a.depth));
+        let (depth, pitch) = (a.depth, pitch(a.depth));
         let shape = Shape::of::<T>(isa);
-        let columns = keys.next_multiple_of(KEYS) * depth;
-        // The rows of gK are free until the values are packed.
-        pack::rows(x.v, at, group.keys(), keys, depth, &mut self.gk);
-        pack::columns(isa, &self.gk, keys, depth, &mut self.v[..columns]);
-        pack::rows(x.k, at, group.keys(), keys, depth, &mut self.k_rows);
-        pack::columns(isa, &self.k_rows, keys, depth, &mut self.k[..columns]);
-        self.gk.fill(T::ZERO);
-        self.gv.fill(T::ZERO);
+        let (ones, scale) = ([T::ONE; BLOCK], [T::from_f64(a.scale); BLOCK]);
         let mut queries = group.queries();
-        for query in (0..group.query_count()).step_by(BLOCK) {
-            let count = (group.query_count() - query).min(BLOCK);
+        let part = |rows| Part {
+            rows,
+            at,
+            positions: queries,
+            depth,
+        };
+        let (mut q, mut go, mut o) = (part(x.q), part(x.go), part(x.o));
+        let mut keys = Keys::new(a, group, next, [x.k, x.v], at);
+        let mut ahead = Ahead::new(depth, x.q.data.as_ptr());
+        let step = group.step();
+        for query in (0..group.query_count()).step_by(step) {
+            let count = (group.query_count() - query).min(step);
             let positions = queries;
-            if at.1 + 1 < a.heads {
-                // The next head's keys and values come in while this one's are used.
-                for t in positions.take(count) {
-                    x.k.prefetch(at.0, t, at.1 + 1, depth);
-                    x.v.prefetch(at.0, t, at.1 + 1, depth);
-                }
+            queries = queries.after(count);
+            let new = keys.copy(isa, query + count, [&mut self.k, &mut self.v], &mut ahead);
+            for sums in [&mut self.gk, &mut self.gv] {
+                sums[new.start * pitch..(new.end + PAD) * pitch].fill(T::ZERO);
             }
-            queries.by_ref().take(count).for_each(drop);
-            pack::rows(x.q, at, positions, count, depth, &mut self.q_rows);
-            pack::rows(x.go, at, positions, count, depth, &mut self.go_rows);
-            pack::rows(x.o, at, positions, count, depth, &mut self.o_rows);
+            q.copy(isa, count, &mut self.q_rows);
+            go.copy(isa, count, &mut self.go_rows);
+            o.positions = queries;
+            ahead.set(0, x.gq.coming(at, positions, count));
+            for (rank, rows) in [(1, &q), (2, &go), (3, &o)] {
+                ahead.set(rank, rows.coming(step));
+            }
             let (mut minus_lse, mut minus_d) = ([T::from_f64(-1e30); BLOCK], [T::ZERO; BLOCK]);
             for (i, t) in positions.take(count).enumerate() {
                 minus_lse[i] = T::from_f64(-LOG2_E) * lse[t];
-                let row = i * pitch..i * pitch + depth;
-                minus_d[i] = -reduce::dot(&self.o_rows[row.clone()], &self.go_rows[row]);
+                let (o, go) = (
+                    &x.o.from(at, t)[..depth],
+                    &self.go_rows[i * pitch..][..depth],
+                );
+                minus_d[i] = -reduce::dot(o, go);
             }
-            pack::lanes(isa, &self.q_rows, count, depth, &mut self.q);
+            pack::lanes(isa, (&self.q_rows, pitch), count, depth, &mut self.q);
             let base_2 = T::from_f64(a.scale * LOG2_E);
             elementwise::scale(base_2, &mut self.q[..depth * BLOCK]);
             elementwise::scale(T::from_f64(a.scale), &mut self.q_rows[..count * pitch]);
-            pack::lanes(isa, &self.go_rows, count, depth, &mut self.go);
+            pack::lanes(isa, (&self.go_rows, pitch), count, depth, &mut self.go);
             self.tile(
                 isa,
                 depth,
@@ -149,29 +153,33 @@ impl<T: Element> Room<T> {
                 &minus_lse,
                 &minus_d,
                 shape,
+                &mut ahead,
             );
-            elementwise::scale(T::from_f64(a.scale), &mut self.gq[..depth * BLOCK]);
-            pack::unlanes(isa, &self.gq, count, depth, &mut self.q_rows);
-            for (i, t) in positions.take(count).enumerate() {
-                let from = &self.q_rows[i * pitch..][..depth];
-                // SAFETY: the caller's promise.
-                pack::copy_row(from, unsafe { x.gq.row(at.0, t, at.1, depth) });
+            // SAFETY: the caller's promise.
+            unsafe {
+                let (from, queries) = ((&self.gq[..], &scale), (positions, count));
+                pack::put(isa, from, depth, &x.gq, at, queries);
             }
         }
         for (rows, sums) in [(&x.gk, &self.gk), (&x.gv, &self.gv)] {
-            let mut ahead = group.keys().skip(BLOCK);
-            for (i, t) in group.keys().enumerate() {
-                if let Some(t) = ahead.next() {
-                    rows.prefetch(at.0, t, at.1, depth);
-                }
-                let sums = &sums[i * pitch..][..depth];
-                // SAFETY: the caller's promise.
-                let row = unsafe { rows.row(at.0, t, at.1, depth) };
+            let mut positions = group.keys();
+            for (sums, key) in sums
+                .chunks(BLOCK * pitch)
+                .zip((0..group.key_count()).step_by(BLOCK))
+            {
+                let count = (group.key_count() - key).min(BLOCK);
+                let next = positions.after(count);
+                rows.prefetch(at, next, BLOCK, depth);
                 if add {
-                    elementwise::add_assign(row, sums);
+                    for (t, sums) in positions.take(count).zip(sums.chunks(pitch)) {
+                        // SAFETY: the caller's promise.
+                        elementwise::add_assign(unsafe { rows.row(at, t, depth) }, &sums[..depth]);
+                    }
                 } else {
-                    pack::copy_row(sums, row);
+                    // SAFETY: the caller's promise.
+                    unsafe { pack::put(isa, (sums, &ones), depth, rows, at, (positions, count)) };
                 }
+                positions = next;
             }
         }
     }
@@ -186,10 +194,11 @@ impl<T: Element> Room<T> {
         minus_lse: &[T; BLOCK],
         minus_d: &[T; BLOCK],
         shape: Shape,
+        ahead: &mut Ahead<T>,
     ) {
         let seen = group.seen(query + count - 1);
         let lanes = count.next_multiple_of(shape.lanes);
-        let (pitch, deep) = (pitch(depth), depth.max(shape.least()));
+        let pitch = pitch(depth);
         let wide = depth.next_multiple_of(shape.lanes);
         if seen == 0 {
             self.gq.fill(T::ZERO);
@@ -200,37 +209,23 @@ impl<T: Element> Room<T> {
             let dp = &mut self.dp[..rows * BLOCK];
             let sight = Sight { group, query, key };
             let size = [rows, depth, lanes];
-            let k = Left::Columns(&self.k[key * depth..], KEYS);
-            let start = Start::Columns(minus_lse);
-            product(isa, size, k, (&self.q, BLOCK), (scores, BLOCK), start);
-            let v = Left::Columns(&self.v[key * depth..], KEYS);
-            let start = Start::Columns(minus_d);
-            product(isa, size, v, (&self.go, BLOCK), (dp, BLOCK), start);
-            pass::gradients(isa, scores, dp, lanes, sight);
             let here = key * pitch;
-            let size = [rows, lanes, wide];
-            let (p, gv) = (Left::Rows(scores), &mut self.gv[here..]);
-            product(
-                isa,
-                size,
-                p,
-                (&self.go_rows, pitch),
-                (gv, pitch),
-                Start::Sum,
-            );
-            let (ds, gk) = (Left::Rows(dp), &mut self.gk[here..]);
-            product(
-                isa,
-                size,
-                ds,
-                (&self.q_rows, pitch),
-                (gk, pitch),
-                Start::Sum,
-            );
+            let k = Left::Rows(&self.k[here..], pitch);
+            let (q, start) = ((&self.q[..], BLOCK), Start::Columns(minus_lse));
+            product(isa, size, k, q, (scores, BLOCK), start, ahead);
+            let v = Left::Rows(&self.v[here..], pitch);
+            let (go, start) = ((&self.go[..], BLOCK), Start::Columns(minus_d));
+            product(isa, size, v, go, (dp, BLOCK), start, ahead);
+            pass::gradients(isa, scores, dp, lanes, sight);
+            let size = [rows, count, wide];
+            let (go, gv) = ((&self.go_rows[..], pitch), (&mut self.gv[here..], pitch));
+            product(isa, size, Left::Block(scores), go, gv, Start::Sum, ahead);
+            let (q, gk) = ((&self.q_rows[..], pitch), (&mut self.gk[here..], pitch));
+            product(isa, size, Left::Block(dp), q, gk, Start::Sum, ahead);
             let start = if key == 0 { Start::Zero } else { Start::Sum };
-            let k = Left::Columns(&self.k_rows[here..], pitch);
-            let size = [deep, rows, lanes];
-            product(isa, size, k, (dp, BLOCK), (&mut self.gq, BLOCK), start);
+            let (k, gq) = ((&self.k[here..], pitch), (&mut self.gq[..], pitch));
+            let size = [count.max(shape.least()), rows, wide];
+            product(isa, size, Left::Columns(dp), k, gq, start, ahead);
         }
     }
 }

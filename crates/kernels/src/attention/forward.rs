@@ -2,26 +2,32 @@
 //!
 //! ```text
 //! for example, head:                                    // jobs side by side
-//!     pack keys as columns, values as rows
-//!     for tiles of 32 queries:
+//!     for tiles of 48 queries:
+//!         copy the keys and values that they are the first to see
 //!         for blocks of keys that the last of them sees:
 //!             scores = K Q^T - m                        // lanes are queries
 //!             p = 2^scores, 0 where masked;  l += sum p // over keys: no sum crosses lanes
-//!             O^T += V^T p
-//!         O = O^T / l;  logsumexp = m + log l
+//!             O += p^T V
+//!         O = O / l;  logsumexp = m + log l
 //! ```
 //!
 //! 1. m is 0: p may be far above or below 1, float has the range. Only if a sum leaves it (2^60)
 //!    is a block done again, with the largest score as m. So blocks look for no maximum and rescale
 //!    nothing (in Dao et al. 2022, arXiv:2205.14135, each does).
 //! 2. The scale of the scores and log2(e) go into the queries, and -m into the sums' first value.
-//! 3. A block of scores (14 KB) and the keys and values for it stay in the first-level cache.
+//! 3. A block of scores (18 KB) stays in the first-level cache; keys and values come from the
+//!    second, line after line.
+//! 4. Rows that a tile will need are asked for while the one before it is computed, a line every
+//!    four steps. Much earlier would be no use: rows of a head can lie so far apart that few of
+//!    them have room in the cache at the same time (with 8 heads of 64, at every 6,144 bytes,
+//!    bringing in the whole next head took a sixth longer).
 
-use super::pack::{self, KEYS, pitch};
+use super::ahead::Ahead;
+use super::pack::{self, KEYS, Keys, Part, pitch};
 use super::pass::{self, Sight};
 use super::pattern::Group;
 use super::tile::{BLOCK, Left, Shape, Start, product};
-use super::{Attention, Forward};
+use super::{Attention, Forward, Next};
 use crate::buffer::Buffer;
 use crate::element::Element;
 use crate::elementwise::{self, Unary};
@@ -39,7 +45,7 @@ const TILES: usize = 8;
 pub(super) fn run<T: Element>(a: &Attention, x: Forward<T>, logsumexp: &mut [T]) {
     let isa = Isa::current();
     let jobs = a.batch * a.heads;
-    let longest = a.groups().map(|g| g.query_count().div_ceil(BLOCK)).max();
+    let longest = a.groups().map(|g| g.query_count().div_ceil(g.step())).max();
     let tiles = longest.unwrap_or(0);
     // No sum crosses tiles: how they are shared does not change a bit.
     let wanted = (4 * parallel::threads()).div_ceil(jobs.max(1));
@@ -47,17 +53,17 @@ pub(super) fn run<T: Element>(a: &Attention, x: Forward<T>, logsumexp: &mut [T])
     let lse = Shared(logsumexp.as_mut_ptr());
     each(jobs * parts, |job| {
         let (job, part) = (job / parts, job % parts);
-        let at = (job / a.heads, job % a.heads);
+        let at = a.at(job);
         let lse = lse.get().wrapping_add(job * a.length);
         let mut room = Room::new(a);
-        for group in a.groups() {
-            let tiles = group.query_count().div_ceil(BLOCK);
+        a.each_group(job, |group, next| {
+            let tiles = group.query_count().div_ceil(group.step());
             let mine = part * tiles / parts..(part + 1) * tiles / parts;
             if !mine.is_empty() {
                 // SAFETY: jobs have different heads or different tiles.
-                unsafe { room.tiles(isa, a, &x, at, &group, mine, lse) };
+                unsafe { room.tiles(isa, a, &x, (at, next), &group, mine, lse) };
             }
-        }
+        });
     });
 }
 
@@ -76,8 +82,8 @@ impl<T: Element> Room<T> {
         let keys = a.groups().map(|g| g.key_count()).max().unwrap_or(0);
         let pitch = pitch(a.depth);
         Room {
-            rows: pack::rows_room(keys.max(BLOCK), a.depth),
-            k: pack::columns_room(keys, a.depth),
+            rows: pack::rows_room(BLOCK, a.depth),
+            k: pack::rows_room(keys, a.depth),
             v: pack::rows_room(keys, a.depth),
             q: Buffer::recycled(pitch * BLOCK),
             scores: Buffer::recycled(KEYS * BLOCK),
@@ -93,47 +99,49 @@ impl<T: Element> Room<T> {
         isa: Isa,
         a: &Attention,
         x: &Forward<T>,
-        at: (usize, usize),
+        (at, next): ((usize, usize), Option<Next>),
         group: &Group,
         tiles: Range<usize>,
         lse: *mut T,
     ) {
         let (depth, shape) = (a.depth, Shape::of::<T>(isa));
-        let last = (tiles.end * BLOCK).min(group.query_count()) - 1;
-        let keys = group.seen(last);
-        pack::rows(x.k, at, group.keys(), keys, depth, &mut self.rows);
-        let columns = keys.next_multiple_of(KEYS) * depth;
-        pack::columns(isa, &self.rows, keys, depth, &mut self.k[..columns]);
-        pack::rows(x.v, at, group.keys(), keys, depth, &mut self.v);
-        let mut queries = group.queries();
-        queries.by_ref().take(tiles.start * BLOCK).for_each(drop);
-        for query in tiles.map(|tile| tile * BLOCK) {
-            let count = (group.query_count() - query).min(BLOCK);
+        let part = |rows, positions| Part {
+            rows,
+            at,
+            positions,
+            depth,
+        };
+        let step = group.step();
+        let mut queries = group.queries().after(tiles.start * step);
+        let (mut q, mut keys) = (
+            part(x.q, queries),
+            Keys::new(a, group, next, [x.k, x.v], at),
+        );
+        let mut ahead = Ahead::new(depth, x.q.data.as_ptr());
+        for query in tiles.map(|tile| tile * step) {
+            let count = (group.query_count() - query).min(step);
             let positions = queries;
-            if at.1 + 1 < a.heads {
-                // The next head's keys and values come in while this one's are used.
-                for t in positions.take(count) {
-                    x.k.prefetch(at.0, t, at.1 + 1, depth);
-                    x.v.prefetch(at.0, t, at.1 + 1, depth);
-                }
-            }
-            queries.by_ref().take(count).for_each(drop);
-            pack::rows(x.q, at, positions, count, depth, &mut self.rows);
-            pack::lanes(isa, &self.rows, count, depth, &mut self.q);
+            queries = queries.after(count);
+            keys.copy(isa, query + count, [&mut self.k, &mut self.v], &mut ahead);
+            q.lanes(isa, count, &mut self.rows, &mut self.q);
+            ahead.set(0, x.o.coming(at, positions, count));
+            ahead.set(1, q.coming(step));
             let scale = T::from_f64(a.scale * LOG2_E);
             elementwise::scale(scale, &mut self.q[..depth * BLOCK]);
-            let (shift, mut sums) = self.tile(isa, depth, group, query, count, shape);
+            let (shift, mut sums) = self.tile(isa, depth, group, (query, count), shape, &mut ahead);
             let inverse = sums.map(|l| if l > T::ZERO { T::ONE / l } else { T::ZERO });
-            let lanes = count.next_multiple_of(shape.lanes);
-            pass::scale_columns(isa, &mut self.o[..depth * BLOCK], &inverse, lanes);
-            pack::unlanes(isa, &self.o, count, depth, &mut self.rows);
+            // SAFETY: the caller's promise.
+            unsafe {
+                let (from, queries) = ((&self.o[..], &inverse), (positions, count));
+                pack::put(isa, from, depth, &x.o, at, queries);
+            }
             elementwise::unary_in_place(Unary::Log, &mut sums);
-            for (i, t) in positions.take(count).enumerate() {
-                let from = &self.rows[i * pitch(depth)..][..depth];
+            let mut sums = sums.iter().zip(&shift);
+            for run in positions.runs(count) {
                 // SAFETY: the caller's promise.
-                unsafe {
-                    pack::copy_row(from, x.o.row(at.0, t, at.1, depth));
-                    *lse.add(t) = T::from_f64(LN_2) * shift[i] + sums[i];
+                let lse = unsafe { std::slice::from_raw_parts_mut(lse.add(run.start), run.len()) };
+                for (lse, (&log, &shift)) in lse.iter_mut().zip(&mut sums) {
+                    *lse = T::from_f64(LN_2) * shift + log;
                 }
             }
         }
@@ -145,13 +153,16 @@ impl<T: Element> Room<T> {
         isa: Isa,
         depth: usize,
         group: &Group,
-        query: usize,
-        count: usize,
+        (query, count): (usize, usize),
         shape: Shape,
+        ahead: &mut Ahead<T>,
     ) -> ([T; BLOCK], [T; BLOCK]) {
         let seen = group.seen(query + count - 1);
         let lanes = count.next_multiple_of(shape.lanes);
-        let deep = depth.max(shape.least());
+        let (tall, wide) = (
+            count.max(shape.least()),
+            depth.next_multiple_of(shape.lanes),
+        );
         let (mut shift, mut shifted) = ([T::ZERO; BLOCK], false);
         let mut sums = [T::ZERO; BLOCK];
         if seen == 0 {
@@ -160,7 +171,8 @@ impl<T: Element> Room<T> {
         for key in (0..seen).step_by(KEYS) {
             let rows = (seen - key).min(KEYS).max(shape.least());
             let scores = &mut self.scores[..rows * BLOCK];
-            let k = Left::Columns(&self.k[key * depth..], KEYS);
+            let here = key * pitch(depth);
+            let k = Left::Rows(&self.k[here..], pitch(depth));
             let (q, size) = ((&self.q[..], BLOCK), [rows, depth, lanes]);
             let sight = Sight { group, query, key };
             let negative = shift.map(|x| -x);
@@ -168,12 +180,17 @@ impl<T: Element> Room<T> {
                 true => Start::Columns(&negative[..]),
                 false => Start::Zero,
             };
-            product(isa, size, k, q, (scores, BLOCK), start);
+            product(isa, size, k, q, (scores, BLOCK), start, ahead);
             let mut added = pass::powers(isa, scores, None, lanes, sight);
             let first = key == 0;
-            let out = |sum: T| sum > T::from_f64(LARGE) || first && sum < T::from_f64(1.0 / LARGE);
-            if added[..count].iter().any(|&sum| out(sum)) {
-                product(isa, size, k, q, (scores, BLOCK), start);
+            let small = T::from_f64(if first { 1.0 / LARGE } else { 0.0 });
+            let out = |sum: T| (sum > T::from_f64(LARGE)) | (sum < small);
+            // Without a branch for each, since hardly ever one is.
+            if added[..count]
+                .iter()
+                .fold(false, |any, &sum| any | out(sum))
+            {
+                product(isa, size, k, q, (scores, BLOCK), start, ahead);
                 let mut more = pass::most(isa, scores, lanes, sight);
                 for (more, &sum) in more.iter_mut().zip(&added) {
                     *more = if out(sum) { *more } else { T::ZERO };
@@ -182,7 +199,10 @@ impl<T: Element> Room<T> {
                 let mut factor = more.map(|x| -x);
                 pass::powers_of(isa, &mut factor);
                 if !first {
-                    pass::scale_columns(isa, &mut self.o[..depth * BLOCK], &factor, lanes);
+                    let rows = self.o.chunks_exact_mut(pitch(depth));
+                    for (row, &factor) in rows.zip(&factor) {
+                        elementwise::scale(factor, row);
+                    }
                     (sums.iter_mut().zip(factor)).for_each(|(sum, factor)| *sum = *sum * factor);
                 }
                 shift
@@ -194,10 +214,10 @@ impl<T: Element> Room<T> {
             for (sum, added) in sums.iter_mut().zip(added) {
                 *sum = *sum + added;
             }
-            let v = Left::Columns(&self.v[key * pitch(depth)..], pitch(depth));
             let start = if first { Start::Zero } else { Start::Sum };
-            let (p, size) = ((&*scores, BLOCK), [deep, rows, lanes]);
-            product(isa, size, v, p, (&mut self.o, BLOCK), start);
+            let (p, v) = (Left::Columns(scores), (&self.v[here..], pitch(depth)));
+            let (o, size) = ((&mut self.o[..], pitch(depth)), [tall, rows, wide]);
+            product(isa, size, p, v, o, start, ahead);
         }
         (shift, sums)
     }

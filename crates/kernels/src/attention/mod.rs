@@ -5,6 +5,7 @@
 //! live in the cache, the forward pass keeps the logsumexp of each row, the backward pass computes
 //! probabilities again from it.
 
+mod ahead;
 mod backward;
 mod exp2;
 mod forward;
@@ -19,7 +20,11 @@ pub use view::{Rows, RowsMut, Strides};
 
 use crate::element::Element;
 use crate::flops;
+use crate::parallel;
 use pattern::Group;
+
+/// A head and a group of its queries.
+type Next = ((usize, usize), Group);
 
 /// Sizes and mask of an attention.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -144,6 +149,24 @@ impl Attention {
 
     fn groups(&self) -> impl Iterator<Item = Group> + use<> {
         self.pattern.groups(self.length)
+    }
+
+    /// The example and the head of a job.
+    fn at(&self, job: usize) -> (usize, usize) {
+        (job / self.heads, job % self.heads)
+    }
+
+    /// Calls `each` with every group of a job, and with where this thread will most likely go on:
+    /// the head and the group.
+    fn each_group(&self, job: usize, mut each: impl FnMut(Group, Option<Next>)) {
+        let later = job + parallel::threads();
+        let mut groups = self.groups().peekable();
+        while let Some(group) = groups.next() {
+            let here = groups.peek().map(|&group| (self.at(job), group));
+            let there = || Some((self.at(later), self.groups().next()?));
+            let jobs = self.batch * self.heads;
+            each(group, here.or_else(|| there().filter(|_| later < jobs)));
+        }
     }
 
     #[track_caller]

@@ -23,11 +23,14 @@ impl Sight<'_> {
         blind.saturating_sub(lane).min(lanes)
     }
 
-    /// How many rows from the first on all lanes see.
-    fn clear(&self, rows: usize) -> usize {
-        let seen = self.group.seen(self.query).saturating_sub(self.key);
-        seen.min(rows)
-            .min(self.group.key_count().saturating_sub(self.key))
+    /// How many of the first `rows` rows all of the lanes from `lane` on see, and how many any of
+    /// them does.
+    fn seen(&self, lane: usize, lanes: usize, rows: usize) -> (usize, usize) {
+        let first = self.group.seen(self.query + lane);
+        let last = self.group.seen(self.query + lane + lanes - 1);
+        let exist = rows.min(self.group.key_count().saturating_sub(self.key));
+        let clear = first.saturating_sub(self.key).min(exist);
+        (clear, last.saturating_sub(self.key).min(rows))
     }
 }
 
@@ -78,9 +81,10 @@ pub(super) fn powers<T: Element>(
         fn run<V: Vector<Element = T>>(self) -> [T; BLOCK] {
             let Powers(scores, shift, lanes, sight) = self;
             let rows = scores.len() / BLOCK;
-            let clear = sight.clear(rows) / SUMS * SUMS;
             let mut out = [T::ZERO; BLOCK];
             for lane in (0..lanes).step_by(V::LANES) {
+                let (clear, end) = sight.seen(lane, V::LANES, rows);
+                let clear = clear / SUMS * SUMS;
                 let shift = V::load(&shift[lane..]);
                 let mut sums = [V::zero(); SUMS];
                 for rows in scores[..clear * BLOCK].chunks_exact_mut(SUMS * BLOCK) {
@@ -91,12 +95,20 @@ pub(super) fn powers<T: Element>(
                         sums[K] = sums[K] + p;
                     });
                 }
-                for j in clear..rows {
-                    let x = &mut scores[j * BLOCK + lane..];
-                    let blind = V::first(sight.blind(j, lane, V::LANES));
-                    let p = V::select(blind, V::zero(), power::<V, SHIFT>(V::load(x), shift));
-                    p.store(x);
-                    sums[j % SUMS] = sums[j % SUMS] + p;
+                for first in (clear..end).step_by(SUMS) {
+                    unroll!(vector K < SUMS: {
+                        if first + K < end {
+                            let x = &mut scores[(first + K) * BLOCK + lane..];
+                            let blind = V::first(sight.blind(first + K, lane, V::LANES));
+                            let p = power::<V, SHIFT>(V::load(x), shift);
+                            let p = V::select(blind, V::zero(), p);
+                            p.store(x);
+                            sums[K] = sums[K] + p;
+                        }
+                    });
+                }
+                for j in end..rows {
+                    V::zero().store(&mut scores[j * BLOCK + lane..]);
                 }
                 let sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
                 sum.store(&mut out[lane..]);
@@ -121,26 +133,6 @@ fn power<V: Vector, const SHIFT: bool>(x: V, shift: V) -> V {
     } else {
         x.apply(Exp2)
     }
-}
-
-/// y *= x for rows of [`BLOCK`].
-pub(super) fn scale_columns<T: Element>(isa: Isa, y: &mut [T], x: &[T; BLOCK], lanes: usize) {
-    struct Scale<'a, T>(&'a mut [T], &'a [T; BLOCK], usize);
-    impl<T: Element> Kernel<T> for Scale<'_, T> {
-        type Output = ();
-        #[inline(always)]
-        fn run<V: Vector<Element = T>>(self) {
-            let Scale(y, x, lanes) = self;
-            for lane in (0..lanes).step_by(V::LANES) {
-                let x = V::load(&x[lane..]);
-                for row in y.chunks_exact_mut(BLOCK) {
-                    let y = &mut row[lane..];
-                    (V::load(y) * x).store(y);
-                }
-            }
-        }
-    }
-    dispatch(isa, Scale(y, x, lanes))
 }
 
 /// 2^x of each.
@@ -173,23 +165,26 @@ pub(super) fn gradients<T: Element>(
         #[inline(always)]
         fn run<V: Vector<Element = T>>(self) {
             let Gradients(scores, dp, lanes, sight) = self;
-            let clear = sight.clear(scores.len() / BLOCK);
-            let rows = scores
-                .chunks_exact_mut(BLOCK)
-                .zip(dp.chunks_exact_mut(BLOCK));
-            for (j, (s, dp)) in rows.enumerate() {
-                for lane in (0..lanes).step_by(V::LANES) {
-                    let (s, dp) = (&mut s[lane..], &mut dp[lane..]);
+            let rows = scores.len() / BLOCK;
+            assert!(dp.len() == scores.len());
+            for lane in (0..lanes).step_by(V::LANES) {
+                let (clear, end) = sight.seen(lane, V::LANES, rows);
+                for j in 0..clear {
+                    let (s, dp) = (&mut scores[j * BLOCK + lane..], &mut dp[j * BLOCK + lane..]);
                     let p = V::load(s).apply(Exp2);
-                    let mut ds = p * V::load(dp);
-                    let mut p = p;
-                    if j >= clear {
-                        let blind = V::first(sight.blind(j, lane, V::LANES));
-                        p = V::select(blind, V::zero(), p);
-                        ds = V::select(blind, V::zero(), ds);
-                    }
+                    (p * V::load(dp)).store(dp);
                     p.store(s);
-                    ds.store(dp);
+                }
+                for j in clear..end {
+                    let (s, dp) = (&mut scores[j * BLOCK + lane..], &mut dp[j * BLOCK + lane..]);
+                    let blind = V::first(sight.blind(j, lane, V::LANES));
+                    let p = V::load(s).apply(Exp2);
+                    V::select(blind, V::zero(), p * V::load(dp)).store(dp);
+                    V::select(blind, V::zero(), p).store(s);
+                }
+                for j in end..rows {
+                    V::zero().store(&mut scores[j * BLOCK + lane..]);
+                    V::zero().store(&mut dp[j * BLOCK + lane..]);
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Who sees whom: the masks of attention, as lists of keys that only grow from query to query.
 
+use super::tile::BLOCK;
 use std::ops::Range;
 
 /// Which keys a query may look at. Positions are numbered in the order in which they lie in the
@@ -71,8 +72,8 @@ impl Rect {
 
 /// The positions of rectangles, one after the other.
 #[derive(Clone, Copy)]
-pub(super) struct Positions<const N: usize> {
-    rects: [Rect; N],
+pub(super) struct Positions {
+    rects: [Rect; 3],
     /// How many rectangles are left; they are taken from the end.
     left: usize,
     next: usize,
@@ -80,25 +81,28 @@ pub(super) struct Positions<const N: usize> {
     row: usize,
 }
 
-impl<const N: usize> Positions<N> {
-    fn new(mut rects: [Rect; N]) -> Self {
+impl Positions {
+    fn new(mut rects: [Rect; 3]) -> Self {
         rects.reverse();
         Positions {
             rects,
-            left: N,
+            left: 3,
             next: 0,
             row: 0,
         }
     }
 }
 
-impl<const N: usize> Iterator for Positions<N> {
-    type Item = usize;
-
+impl Positions {
+    /// The next ones that follow each other without a gap in one row of a rectangle, at most
+    /// `most`; none if there are no more.
     #[inline]
-    fn next(&mut self) -> Option<usize> {
+    pub(super) fn run(&mut self, most: usize) -> Range<usize> {
         while self.row == 0 {
-            let rect = &mut self.rects[self.left.checked_sub(1)?];
+            let Some(last) = self.left.checked_sub(1) else {
+                return 0..0;
+            };
+            let rect = &mut self.rects[last];
             if rect.rows == 0 {
                 self.left -= 1;
                 continue;
@@ -107,9 +111,52 @@ impl<const N: usize> Iterator for Positions<N> {
             rect.first += rect.pitch;
             rect.rows -= 1;
         }
-        self.row -= 1;
-        self.next += 1;
-        Some(self.next - 1)
+        let first = self.next;
+        let len = self.row.min(most);
+        self.row -= len;
+        self.next += len;
+        first..self.next
+    }
+
+    /// The next `count`, run by run.
+    #[inline]
+    pub(super) fn runs(mut self, count: usize) -> impl Iterator<Item = Range<usize>> {
+        let mut left = count;
+        std::iter::from_fn(move || {
+            let run = self.run(left);
+            left -= run.len();
+            (!run.is_empty()).then_some(run)
+        })
+    }
+
+    /// The first of the next `count`, if those follow each other without a gap.
+    pub(super) fn one_run(self, count: usize) -> Option<usize> {
+        let mut runs = self.runs(count);
+        let first = runs.next()?;
+        let end = runs.try_fold(first.end, |end, run| (run.start == end).then_some(run.end))?;
+        (end - first.start == count).then_some(first.start)
+    }
+
+    /// Those behind the next `count`.
+    pub(super) fn after(mut self, count: usize) -> Self {
+        let mut left = count;
+        while left > 0 {
+            match self.run(left).len() {
+                0 => break,
+                len => left -= len,
+            }
+        }
+        self
+    }
+}
+
+impl Iterator for Positions {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        let run = self.run(1);
+        (!run.is_empty()).then_some(run.start)
     }
 }
 
@@ -152,17 +199,25 @@ impl Group {
         self.queries.len()
     }
 
+    /// How many queries a tile has; the last one may have fewer. As few tiles as there can be, of
+    /// nearly equal size.
+    pub(super) fn step(&self) -> usize {
+        let count = self.query_count().max(1);
+        let tiles = count.div_ceil(BLOCK);
+        count.div_ceil(tiles).next_multiple_of(16)
+    }
+
     pub(super) fn key_count(&self) -> usize {
         self.keys.iter().map(Rect::len).sum()
     }
 
     /// Positions of the queries.
-    pub(super) fn queries(&self) -> Positions<1> {
-        Positions::new([self.queries])
+    pub(super) fn queries(&self) -> Positions {
+        Positions::new([self.queries, Rect::default(), Rect::default()])
     }
 
     /// Positions of the keys.
-    pub(super) fn keys(&self) -> Positions<3> {
+    pub(super) fn keys(&self) -> Positions {
         Positions::new(self.keys)
     }
 }

@@ -1,5 +1,7 @@
 //! How queries, keys, values and their gradients lie in memory.
 
+use super::ahead::Coming;
+use super::pattern::Positions;
 use crate::simd::prefetch;
 use std::fmt;
 use std::marker::PhantomData;
@@ -95,23 +97,25 @@ impl<'a, T> Rows<'a, T> {
         })
     }
 
-    pub(super) fn row(&self, b: usize, t: usize, h: usize, depth: usize) -> &'a [T] {
-        &self.data[self.strides.at(b, t, h)..][..depth]
+    /// Everything from row (b, t, h) on.
+    pub(super) fn from(&self, (b, h): (usize, usize), t: usize) -> &'a [T] {
+        &self.data[self.strides.at(b, t, h)..]
     }
 
-    /// Asks for a row that will be read.
-    pub(super) fn prefetch(&self, b: usize, t: usize, h: usize, depth: usize) {
-        let at = self.data.as_ptr().wrapping_add(self.strides.at(b, t, h));
-        prefetch_row(at, depth);
+    /// Rows of a head that will be read.
+    pub(super) fn coming(
+        &self,
+        (b, h): (usize, usize),
+        positions: Positions,
+        count: usize,
+    ) -> Coming<T> {
+        Coming {
+            start: self.data.as_ptr().wrapping_add(self.strides.at(b, 0, h)),
+            stride: self.strides.position,
+            positions,
+            left: count,
+        }
     }
-}
-
-/// Asks for every cache line of a row.
-fn prefetch_row<T>(row: *const T, depth: usize) {
-    for i in (0..depth).step_by(64 / size_of::<T>()) {
-        prefetch(row.wrapping_add(i));
-    }
-    prefetch(row.wrapping_add(depth - 1));
 }
 
 /// Rows of one result.
@@ -175,9 +179,43 @@ impl<'a, T> RowsMut<'a, T> {
             && self.strides.span(shape).is_some_and(|n| n <= self.len)
     }
 
-    /// Asks for a row that will be written.
-    pub(super) fn prefetch(&self, b: usize, t: usize, h: usize, depth: usize) {
-        prefetch_row(self.data.wrapping_add(self.strides.at(b, t, h)), depth);
+    /// Rows of a head that will be written.
+    pub(super) fn coming(
+        &self,
+        (b, h): (usize, usize),
+        positions: Positions,
+        count: usize,
+    ) -> Coming<T> {
+        Coming {
+            start: self.data.wrapping_add(self.strides.at(b, 0, h)),
+            stride: self.strides.position,
+            positions,
+            left: count,
+        }
+    }
+
+    /// Asks for the rows of a head at the next `count` positions, which will be written.
+    pub(super) fn prefetch(
+        &self,
+        at: (usize, usize),
+        positions: Positions,
+        count: usize,
+        depth: usize,
+    ) {
+        for t in positions.take(count) {
+            for j in (0..depth).step_by(64 / size_of::<T>()) {
+                prefetch(self.start(at, t).wrapping_add(j));
+            }
+        }
+    }
+
+    pub(super) fn strides(&self) -> Strides {
+        self.strides
+    }
+
+    /// Where row (b, t, h) begins.
+    pub(super) fn start(&self, (b, h): (usize, usize), t: usize) -> *mut T {
+        self.data.wrapping_add(self.strides.at(b, t, h))
     }
 
     /// Row (b, t, h).
@@ -185,10 +223,10 @@ impl<'a, T> RowsMut<'a, T> {
     /// # Safety
     /// The row lies inside a shape that [`fits`](Self::fits), and nobody else holds it.
     #[allow(clippy::mut_from_ref)]
-    pub(super) unsafe fn row(&self, b: usize, t: usize, h: usize, depth: usize) -> &mut [T] {
+    pub(super) unsafe fn row(&self, at: (usize, usize), t: usize, depth: usize) -> &mut [T] {
         // SAFETY: the caller's promise, and that of the constructors: every element within `len`
         // belongs to this part alone if it lies in a row.
-        unsafe { std::slice::from_raw_parts_mut(self.data.add(self.strides.at(b, t, h)), depth) }
+        unsafe { std::slice::from_raw_parts_mut(self.start(at, t), depth) }
     }
 }
 

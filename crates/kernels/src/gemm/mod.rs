@@ -24,7 +24,7 @@ mod x86;
 pub use types::{Activation, Beta, Epilogue, Mat};
 
 pub use element::GemmElement;
-pub(crate) use pack::transpose;
+pub(crate) use pack::{copy_rows, transpose};
 
 use crate::buffer::Buffer;
 use crate::flops;

@@ -130,14 +130,14 @@ pub(crate) fn transpose<T: Element>(
     let width = rows.next_multiple_of(16);
     assert!((rows - 1) * from_stride + k <= from.len());
     assert!(width <= to_stride && (k - 1) * to_stride + width <= to.len());
-    match Kernels::of(isa) {
-        Some(kernels) if size_of::<T>() == size_of::<f32>() => {
+    match own::<T>(isa) {
+        Some(kernels) => {
             for i in (0..rows).step_by(kernels.lanes) {
                 let (from, to) = (&from[i * from_stride..], &mut to[i..]);
                 let lanes = (rows - i).min(kernels.lanes);
-                // SAFETY: `Kernels` exist only where their instruction set does; elements are f32
-                // or f64, and these are not f64; every row and every column, rounded up to a
-                // vector of at most 16, lies inside the slices.
+                // SAFETY: `Kernels` exist only where their instruction set does; elements are
+                // f32; every row and every column, rounded up to a vector of at most 16, lies
+                // inside the slices.
                 unsafe {
                     (kernels.transpose)(
                         from.as_ptr().cast(),
@@ -150,7 +150,7 @@ pub(crate) fn transpose<T: Element>(
                 }
             }
         }
-        _ => {
+        None => {
             for (p, to) in to.chunks_mut(to_stride).take(k).enumerate() {
                 for (i, to) in to[..rows].iter_mut().enumerate() {
                     *to = from[i * from_stride + p];
@@ -158,4 +158,51 @@ pub(crate) fn transpose<T: Element>(
             }
         }
     }
+}
+
+/// to[i * to_stride + j] = from[i * from_stride + j] for i < rows, j < width.
+///
+/// Numbers of no meaning may be written beyond a row, up to a whole vector of 16.
+///
+/// # Panics
+/// If a slice is too short, or such a vector does not fit `to_stride`.
+pub(crate) fn copy_rows<T: Element>(
+    isa: Isa,
+    from: &[T],
+    from_stride: usize,
+    (rows, width): (usize, usize),
+    to: &mut [T],
+    to_stride: usize,
+) {
+    if rows == 0 || width == 0 {
+        return;
+    }
+    let whole = width.next_multiple_of(16);
+    assert!((rows - 1) * from_stride + width <= from.len());
+    assert!(whole <= to_stride && (rows - 1) * to_stride + whole <= to.len());
+    match own::<T>(isa) {
+        // SAFETY: `Kernels` exist only where their instruction set does; elements are f32; every
+        // row, rounded up to a vector of at most 16, lies inside the slices.
+        Some(kernels) => unsafe {
+            (kernels.copy)(
+                from.as_ptr().cast(),
+                from_stride,
+                width,
+                rows,
+                to.as_mut_ptr().cast(),
+                to_stride,
+            )
+        },
+        None => {
+            for (i, to) in to.chunks_mut(to_stride).take(rows).enumerate() {
+                to[..width].copy_from_slice(&from[i * from_stride..][..width]);
+            }
+        }
+    }
+}
+
+/// The kernels of an instruction set for elements that are f32.
+fn own<T: Element>(isa: Isa) -> Option<&'static Kernels> {
+    // Elements are f32 or f64.
+    Kernels::of(isa).filter(|_| size_of::<T>() == size_of::<f32>())
 }

@@ -28,7 +28,7 @@
 
 use super::Activation;
 use super::operands::Ahead;
-use crate::simd::{Vector, prefetch, prefetch_l2, unroll};
+use crate::simd::{Vector, opaque, prefetch, prefetch_l2, unroll};
 
 /// What a tile is made of; all pointers are to the tile's first element.
 #[derive(Clone, Copy)]
@@ -147,16 +147,6 @@ impl Schedule {
             _ => left,
         }
     }
-}
-
-/// Its argument, as a value the optimiser knows nothing about.
-macro_rules! opaque {
-    ($x:expr) => {{
-        let mut x = $x;
-        // No instruction is emitted; the register is left as it was.
-        std::arch::asm!("/* {0} */", inout(reg) x, options(pure, nomem, nostack, preserves_flags));
-        x
-    }};
 }
 
 /// The microkernel. `ROWS`: rows of a are contiguous (its column stride is 1), else its columns

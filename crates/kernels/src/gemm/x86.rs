@@ -183,7 +183,7 @@ unsafe fn avx512_transpose(
         }
         let mut p = 0;
         while p + 4 <= k {
-            if p % 16 == 0 {
+            if p % 16 == 0 && p + AHEAD < k {
                 // So many rows are more than the hardware follows.
                 for row in row {
                     _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(p + AHEAD).cast());
@@ -259,7 +259,7 @@ unsafe fn avx2_transpose(
         }
         let mut p = 0;
         while p + 4 <= k {
-            if p % 16 == 0 {
+            if p % 16 == 0 && p + AHEAD < k {
                 // So many rows are more than the hardware follows.
                 for row in row {
                     _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(p + AHEAD).cast());

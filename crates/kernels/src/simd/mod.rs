@@ -27,5 +27,5 @@ pub use dispatch::{Kernel, dispatch};
 pub(crate) use double::Double;
 pub use isa::{Isa, IsaError, IsaKind};
 pub(crate) use prefetch::{prefetch, prefetch_l2};
-pub(crate) use unroll::unroll;
+pub(crate) use unroll::{opaque, unroll};
 pub use vector::{Vector, VectorF32};

@@ -1,4 +1,4 @@
-//! Loops over constants that are certain to be unrolled.
+//! What makes certain that microkernels are compiled as they are meant.
 
 /// A loop over a constant range as straight-line code: the compiler's own unrolling gives up on
 /// bodies of the size that microkernels have, and then keeps their sums in memory.
@@ -21,3 +21,21 @@ macro_rules! unroll {
     };
 }
 pub(crate) use unroll;
+
+/// Its argument, a pointer or a `usize`, as a value the optimiser knows nothing about. It is in an
+/// `unsafe` block.
+macro_rules! opaque {
+    ($x:expr) => {{
+        #[allow(unused_mut)]
+        let mut x = $x;
+        // No instruction is emitted; the register is left as it was.
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+        {
+            std::arch::asm!(
+                "/* {0} */", inout(reg) x, options(pure, nomem, nostack, preserves_flags)
+            )
+        }
+        x
+    }};
+}
+pub(crate) use opaque;
