@@ -18,7 +18,7 @@ pub(super) struct Coming<T> {
 /// What is needed soon, by ranks: 0 what this tile writes, 1 to 3 rows of the next tile's queries,
 /// 4 and 5 the keys and values that it is the first to see.
 pub(super) struct Ahead<T> {
-    coming: [Option<Coming<T>>; 6],
+    coming: [Option<Coming<T>>; 8],
     /// How many lines a row has.
     lines: usize,
     /// Of rows at equal distances: the lines that are left, this one of each row first.
@@ -34,7 +34,7 @@ impl<T> Ahead<T> {
     /// Nothing yet of rows of `depth` numbers; `near` is any of the numbers.
     pub(super) fn new(depth: usize, near: *const T) -> Self {
         Ahead {
-            coming: [const { None }; 6],
+            coming: [const { None }; 8],
             lines: (depth * size_of::<T>()).div_ceil(LINE),
             row: near,
             stride: 0,

@@ -24,7 +24,6 @@ use crate::buffer::Buffer;
 use crate::element::Element;
 use crate::elementwise;
 use crate::parallel::each;
-use crate::reduce;
 use crate::simd::Isa;
 use std::f64::consts::LOG2_E;
 
@@ -127,18 +126,26 @@ impl<T: Element> Room<T> {
             q.copy(isa, count, &mut self.q_rows);
             go.copy(isa, count, &mut self.go_rows);
             o.positions = queries;
+            if query + count == group.query_count() {
+                // The sums of the keys are done after this tile.
+                ahead.set(6, x.gk.coming(at, group.keys(), group.key_count()));
+                ahead.set(7, x.gv.coming(at, group.keys(), group.key_count()));
+            }
             ahead.set(0, x.gq.coming(at, positions, count));
             for (rank, rows) in [(1, &q), (2, &go), (3, &o)] {
                 ahead.set(rank, rows.coming(step));
             }
             let (mut minus_lse, mut minus_d) = ([T::from_f64(-1e30); BLOCK], [T::ZERO; BLOCK]);
-            for (i, t) in positions.take(count).enumerate() {
-                minus_lse[i] = T::from_f64(-LOG2_E) * lse[t];
-                let (o, go) = (
-                    &x.o.from(at, t)[..depth],
-                    &self.go_rows[i * pitch..][..depth],
-                );
-                minus_d[i] = -reduce::dot(o, go);
+            let mut done = 0;
+            for run in positions.runs(count) {
+                let here = done..done + run.len();
+                for (to, lse) in minus_lse[here.clone()].iter_mut().zip(&lse[run.clone()]) {
+                    *to = T::from_f64(-LOG2_E) * *lse;
+                }
+                let o = (x.o.from(at, run.start), x.o.strides.position);
+                let go = (&self.go_rows[done * pitch..], pitch);
+                done = here.end;
+                pass::minus_dots(isa, o, go, depth, &mut minus_d[here]);
             }
             pack::lanes(isa, (&self.q_rows, pitch), count, depth, &mut self.q);
             let base_2 = T::from_f64(a.scale * LOG2_E);

@@ -5,6 +5,7 @@ use super::exp2::Exp2;
 use super::pattern::Group;
 use super::tile::BLOCK;
 use crate::element::Element;
+use crate::reduce::line;
 use crate::simd::{Isa, Kernel, Vector, dispatch, unroll};
 
 /// Which lanes of which rows of a block do not count: row j is key `key + j`, lane l is query
@@ -34,8 +35,8 @@ impl Sight<'_> {
     }
 }
 
-/// Sums over keys that run side by side, to hide the latency of an addition.
-const SUMS: usize = 4;
+/// Keys that are treated side by side: their sums hide the latency of an addition.
+const SIDE: usize = 4;
 
 /// The largest score of each query.
 pub(super) fn most<T: Element>(isa: Isa, scores: &[T], lanes: usize, sight: Sight) -> [T; BLOCK] {
@@ -48,11 +49,11 @@ pub(super) fn most<T: Element>(isa: Isa, scores: &[T], lanes: usize, sight: Sigh
             let none = V::constant(f64::NEG_INFINITY);
             let mut out = [T::ZERO; BLOCK];
             for lane in (0..lanes).step_by(V::LANES) {
-                let mut most = [none; SUMS];
+                let mut most = [none; SIDE];
                 for (j, row) in scores.chunks_exact(BLOCK).enumerate() {
                     let x = V::load(&row[lane..]);
                     let blind = V::first(sight.blind(j, lane, V::LANES));
-                    let most = &mut most[j % SUMS];
+                    let most = &mut most[j % SIDE];
                     *most = V::select(blind, none, x).max(*most);
                 }
                 let most = most[0].max(most[1]).max(most[2].max(most[3]));
@@ -64,6 +65,29 @@ pub(super) fn most<T: Element>(isa: Isa, scores: &[T], lanes: usize, sight: Sigh
         }
     }
     dispatch(isa, Most(scores, lanes, sight))
+}
+
+/// -<x, y> of rows of x and of y with these distances.
+pub(super) fn minus_dots<T: Element>(
+    isa: Isa,
+    (x, x_step): (&[T], usize),
+    (y, y_step): (&[T], usize),
+    depth: usize,
+    to: &mut [T],
+) {
+    struct Dots<'a, T>((&'a [T], usize), (&'a [T], usize), usize, &'a mut [T]);
+    impl<T: Element> Kernel<T> for Dots<'_, T> {
+        type Output = ();
+        #[inline(always)]
+        fn run<V: Vector<Element = T>>(self) {
+            let Dots((x, x_step), (y, y_step), depth, to) = self;
+            for (i, to) in to.iter_mut().enumerate() {
+                let (x, y) = (&x[i * x_step..][..depth], &y[i * y_step..][..depth]);
+                *to = -line::dot::<V>(x, y);
+            }
+        }
+    }
+    dispatch(isa, Dots((x, x_step), (y, y_step), depth, to));
 }
 
 /// p = 2^(score - shift), 0 for keys that a query does not see; returns the sums over keys.
@@ -84,19 +108,19 @@ pub(super) fn powers<T: Element>(
             let mut out = [T::ZERO; BLOCK];
             for lane in (0..lanes).step_by(V::LANES) {
                 let (clear, end) = sight.seen(lane, V::LANES, rows);
-                let clear = clear / SUMS * SUMS;
+                let clear = clear / SIDE * SIDE;
                 let shift = V::load(&shift[lane..]);
-                let mut sums = [V::zero(); SUMS];
-                for rows in scores[..clear * BLOCK].chunks_exact_mut(SUMS * BLOCK) {
-                    unroll!(vector K < SUMS: {
+                let mut sums = [V::zero(); SIDE];
+                for rows in scores[..clear * BLOCK].chunks_exact_mut(SIDE * BLOCK) {
+                    unroll!(vector K < SIDE: {
                         let x = &mut rows[K * BLOCK + lane..];
                         let p = power::<V, SHIFT>(V::load(x), shift);
                         p.store(x);
                         sums[K] = sums[K] + p;
                     });
                 }
-                for first in (clear..end).step_by(SUMS) {
-                    unroll!(vector K < SUMS: {
+                for first in (clear..end).step_by(SIDE) {
+                    unroll!(vector K < SIDE: {
                         if first + K < end {
                             let x = &mut scores[(first + K) * BLOCK + lane..];
                             let blind = V::first(sight.blind(first + K, lane, V::LANES));
@@ -169,11 +193,15 @@ pub(super) fn gradients<T: Element>(
             assert!(dp.len() == scores.len());
             for lane in (0..lanes).step_by(V::LANES) {
                 let (clear, end) = sight.seen(lane, V::LANES, rows);
-                for j in 0..clear {
-                    let (s, dp) = (&mut scores[j * BLOCK + lane..], &mut dp[j * BLOCK + lane..]);
-                    let p = V::load(s).apply(Exp2);
-                    (p * V::load(dp)).store(dp);
-                    p.store(s);
+                let clear = clear / SIDE * SIDE;
+                let s = scores[..clear * BLOCK].chunks_exact_mut(SIDE * BLOCK);
+                for (s, dp) in s.zip(dp[..clear * BLOCK].chunks_exact_mut(SIDE * BLOCK)) {
+                    unroll!(vector K < SIDE: {
+                        let (s, dp) = (&mut s[K * BLOCK + lane..], &mut dp[K * BLOCK + lane..]);
+                        let p = V::load(s).apply(Exp2);
+                        (p * V::load(dp)).store(dp);
+                        p.store(s);
+                    });
                 }
                 for j in clear..end {
                     let (s, dp) = (&mut scores[j * BLOCK + lane..], &mut dp[j * BLOCK + lane..]);

@@ -46,7 +46,7 @@ pub(super) fn sum<V: Vector>(x: &[V::Element]) -> V::Element {
 }
 
 #[inline(always)]
-pub(super) fn dot<V: Vector>(a: &[V::Element], b: &[V::Element]) -> V::Element {
+pub(crate) fn dot<V: Vector>(a: &[V::Element], b: &[V::Element]) -> V::Element {
     sums!(V, a.len(), |i, tail| at::<V>(a, i, tail)
         * at::<V>(b, i, tail))
 }

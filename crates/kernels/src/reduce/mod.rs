@@ -9,7 +9,7 @@ pub(crate) mod columns;
 pub(crate) mod gate;
 pub(crate) mod layer_norm;
 pub(crate) mod likelihood;
-mod line;
+pub(crate) mod line;
 pub(crate) mod logistics;
 pub(crate) mod rows;
 pub(crate) mod softmax;
