@@ -2,21 +2,40 @@
 
 use super::pattern::Positions;
 use super::tile::BLOCK;
+use super::view::Strides;
 
 const LINE: usize = 64;
 
 /// The next `left` of the rows of one head at some positions.
 pub(super) struct Coming<T> {
     /// The row of position 0.
-    pub(super) start: *const T,
+    start: *const T,
     /// From a position to the next.
-    pub(super) stride: usize,
-    pub(super) positions: Positions,
-    pub(super) left: usize,
+    stride: usize,
+    positions: Positions,
+    left: usize,
+}
+
+impl<T> Coming<T> {
+    /// Those of an example and a head, at the next `left` positions.
+    pub(super) fn new(
+        data: *const T,
+        strides: Strides,
+        (b, h): (usize, usize),
+        positions: Positions,
+        left: usize,
+    ) -> Self {
+        Coming {
+            start: data.wrapping_add(strides.at(b, 0, h)),
+            stride: strides.position,
+            positions,
+            left,
+        }
+    }
 }
 
 /// What is needed soon, by ranks: 0 what this tile writes, 1 to 3 rows of the next tile's queries,
-/// 4 and 5 the keys and values that it is the first to see.
+/// 4 and 5 the keys and values that it is the first to see, 6 and 7 what comes after the last tile.
 pub(super) struct Ahead<T> {
     coming: [Option<Coming<T>>; 8],
     /// How many lines a row has.
@@ -48,7 +67,8 @@ impl<T> Ahead<T> {
     pub(super) fn set(&mut self, rank: usize, coming: Coming<T>) {
         self.coming[rank] = Some(coming);
         if self.idle() {
-            self.rows = 0;
+            // No line of no row is left.
+            (self.rows, self.line) = (0, self.lines);
         }
     }
 
@@ -91,5 +111,59 @@ impl<T> Ahead<T> {
         }
         // What is there already: looking for a page that is not takes long.
         (self.stride, self.rows) = (0, usize::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Attention, Pattern};
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// Every line of every row comes once, whatever tiles take at a time, and then one over and
+    /// over.
+    #[test]
+    fn every_line_comes_once() {
+        let picture = Pattern::Local2d {
+            size: [12, 10],
+            query: [4, 5],
+            flange: [2, 2],
+        };
+        let (length, heads, depth) = (120, 3, 40);
+        let strides = Strides::contiguous(length, 1, heads, depth);
+        let data = vec![0.0_f32; 2 * strides.batch];
+        for pattern in [Pattern::Causal { strict: false }, picture] {
+            let a = Attention::new([2, length, heads, depth], pattern);
+            for group in a.groups() {
+                let mut ahead = Ahead::new(depth, data.as_ptr());
+                let mut expected = BTreeSet::new();
+                for (rank, at) in [(0, (0, 1)), (5, (1, 2))] {
+                    let keys = group.key_count();
+                    ahead.set(
+                        rank,
+                        Coming::new(data.as_ptr(), strides, at, group.keys(), keys),
+                    );
+                    for t in group.keys() {
+                        let row = data.as_ptr().wrapping_add(strides.at(at.0, t, at.1));
+                        expected.extend((0..3).map(|i| row.wrapping_byte_add(i * LINE)));
+                    }
+                }
+                let mut seen = BTreeSet::new();
+                for _ in 0..4 * expected.len() {
+                    let (line, _) = ahead.bring(1);
+                    if ahead.idle() {
+                        break;
+                    }
+                    assert!(seen.insert(line), "{line:?} came twice");
+                }
+                assert!(
+                    seen == expected,
+                    "{} of {} lines",
+                    seen.len(),
+                    expected.len()
+                );
+                assert_eq!(ahead.bring(7), ahead.bring(7));
+            }
+        }
     }
 }

@@ -317,3 +317,39 @@ impl Pattern {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_the_positions() {
+        let picture = |query| Pattern::Local2d {
+            size: [8, 6],
+            query,
+            flange: [1, 1],
+        };
+        for pattern in [
+            Pattern::Full,
+            Pattern::Local {
+                query: 7,
+                memory: 5,
+            },
+            picture([4, 3]),
+            picture([4, 6]),
+        ] {
+            for group in pattern.groups(48) {
+                for all in [group.queries(), group.keys()] {
+                    let whole = all.collect::<Vec<_>>();
+                    for count in 1..=whole.len() {
+                        let some = &whole[..count];
+                        assert_eq!(all.runs(count).flatten().collect::<Vec<_>>(), some);
+                        assert_eq!(all.after(count).collect::<Vec<_>>(), whole[count..]);
+                        let one = some.windows(2).all(|pair| pair[1] == pair[0] + 1);
+                        assert_eq!(all.one_run(count), one.then_some(some[0]));
+                    }
+                }
+            }
+        }
+    }
+}

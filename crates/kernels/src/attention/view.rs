@@ -105,16 +105,11 @@ impl<'a, T> Rows<'a, T> {
     /// Rows of a head that will be read.
     pub(super) fn coming(
         &self,
-        (b, h): (usize, usize),
+        at: (usize, usize),
         positions: Positions,
         count: usize,
     ) -> Coming<T> {
-        Coming {
-            start: self.data.as_ptr().wrapping_add(self.strides.at(b, 0, h)),
-            stride: self.strides.position,
-            positions,
-            left: count,
-        }
+        Coming::new(self.data.as_ptr(), self.strides, at, positions, count)
     }
 }
 
@@ -182,16 +177,11 @@ impl<'a, T> RowsMut<'a, T> {
     /// Rows of a head that will be written.
     pub(super) fn coming(
         &self,
-        (b, h): (usize, usize),
+        at: (usize, usize),
         positions: Positions,
         count: usize,
     ) -> Coming<T> {
-        Coming {
-            start: self.data.wrapping_add(self.strides.at(b, 0, h)),
-            stride: self.strides.position,
-            positions,
-            left: count,
-        }
+        Coming::new(self.data, self.strides, at, positions, count)
     }
 
     /// Asks for the rows of a head at the next `count` positions, which will be written.
