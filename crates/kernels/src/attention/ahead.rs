@@ -120,8 +120,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// Every line of every row comes once, whatever tiles take at a time, and then one over and
-    /// over.
+    /// Every line of every row comes once, and then one over and over.
     #[test]
     fn every_line_comes_once() {
         let picture = Pattern::Local2d {

@@ -111,7 +111,7 @@ impl<T: Element> Room<T> {
             positions: queries,
             depth,
         };
-        let (mut q, mut go, mut o) = (part(x.q), part(x.go), part(x.o));
+        let (mut q, mut go) = (part(x.q), part(x.go));
         let mut keys = Keys::new(a, group, next, [x.k, x.v], at);
         let mut ahead = Ahead::new(depth, x.q.data.as_ptr());
         let step = group.step();
@@ -125,16 +125,15 @@ impl<T: Element> Room<T> {
             }
             q.copy(isa, count, &mut self.q_rows);
             go.copy(isa, count, &mut self.go_rows);
-            o.positions = queries;
             if query + count == group.query_count() {
                 // The sums of the keys are done after this tile.
                 ahead.set(6, x.gk.coming(at, group.keys(), group.key_count()));
                 ahead.set(7, x.gv.coming(at, group.keys(), group.key_count()));
             }
             ahead.set(0, x.gq.coming(at, positions, count));
-            for (rank, rows) in [(1, &q), (2, &go), (3, &o)] {
-                ahead.set(rank, rows.coming(step));
-            }
+            ahead.set(1, q.coming(step));
+            ahead.set(2, go.coming(step));
+            ahead.set(3, x.o.coming(at, queries, step));
             let (mut minus_lse, mut minus_d) = ([T::from_f64(-1e30); BLOCK], [T::ZERO; BLOCK]);
             let mut done = 0;
             for run in positions.runs(count) {
