@@ -120,6 +120,15 @@ impl Kernels {
         }
     }
 
+    /// How many panels are whole, the first ones: all but the last, or but two that share what is
+    /// left.
+    #[inline]
+    pub(super) fn whole_panels(&self, cols: usize) -> usize {
+        let nr = self.nr();
+        let count = cols / nr;
+        count - usize::from(self.panel_start(cols, count) < count * nr)
+    }
+
     /// The columns of panel q.
     #[inline]
     pub(super) fn panel(&self, cols: usize, q: usize) -> Range<usize> {

@@ -84,9 +84,7 @@ pub(super) fn panels(
 ) {
     let nr = kernels.nr();
     let count = kernels.panels(cols.len());
-    // Where the last two panels share what is left, neither is whole.
-    let whole = (0..count).take_while(|&q| kernels.panel(cols.len(), q).len() == nr);
-    let whole = whole.count();
+    let whole = kernels.whole_panels(cols.len());
     assert!(x.col_stride == 1 && row + k <= x.rows && cols.end <= x.cols);
     assert!(x.span().is_some_and(|span| span <= x.data.len()));
     assert!(to.len() >= k * count * nr);

@@ -12,6 +12,11 @@ use std::ops::Range;
 
 /// How much of k is copied at a time.
 const SLAB: usize = 16;
+/// So many blocks of rows meet a panel of b before the next one is packed: enough that its lines
+/// come in meanwhile.
+const HEAD: usize = 6;
+/// Bytes in a line of the cache.
+const LINE: usize = 64;
 
 /// One step of the outer loops.
 pub(super) struct Step<'a> {
@@ -34,37 +39,47 @@ impl Step<'_> {
     /// The rectangle lies inside c and belongs to this thread.
     pub(super) unsafe fn by_panels(&self, rooms: &mut Rooms) {
         let blocks = Cut::new(self.rows.clone(), self.x.kernels.mr());
-        let origin = self.rows.start;
         if self.layout.copy_a {
             self.copy_a(blocks.iter(0..blocks.len()), 0..self.slabs(), rooms.a);
         }
+        // SAFETY: the caller's promise.
+        unsafe { self.panels_outside(&blocks, blocks.len(), 0, rooms) }
+    }
+
+    /// Panels outside, the first blocks of rows inside. Packed panels are so far apart in their
+    /// room. While the later blocks meet a panel, the next one comes in as it lies, so that the
+    /// first block, which packs it, does not wait for it.
+    ///
+    /// # Safety
+    /// The rectangle lies inside c and belongs to this thread.
+    unsafe fn panels_outside(&self, blocks: &Cut, count: usize, apart: usize, rooms: &mut Rooms) {
+        let (k, origin) = (self.ks.len(), self.rows.start);
+        let shares = Cut::into(0..k, count - 1);
+        let mut next = blocks.get(0);
+        let mut next_a = self.lhs(&next, origin, rooms.a);
+        let mut strip = self.strip(&next, next_a);
         for q in 0..self.panels() {
             let panel = self.panel(q);
-            for n in 0..blocks.len() {
-                let i = blocks.get(n);
-                let next = blocks.get(if n + 1 == blocks.len() { 0 } else { n + 1 });
-                // The first panel brings all rows in; they stay in L2.
-                let rows = if q == 0 { i.len() } else { 0 };
-                let next = self.lhs(&next, origin, rooms.a);
-                let ahead = Ahead::of(&next, rows, self.ks.len());
-                let b = if n == 0 {
-                    self.first_panel(q, rooms.b)
-                } else {
-                    self.later_panel(q, rooms.b)
+            let room = &mut rooms.b[q * apart..];
+            for n in 0..count {
+                let (i, a, is_last) = (next, next_a, n + 1 == count);
+                next = blocks.get(if is_last { 0 } else { n + 1 });
+                next_a = self.lhs(&next, origin, rooms.a);
+                let b = match n {
+                    0 => self.first_panel(q, room),
+                    _ => self.later_panel(q, room),
                 };
-                let b_next = if n + 1 == blocks.len() {
-                    self.b_at(q + 1)
-                } else {
-                    b
+                let b_next = if is_last { self.b_at(q + 1) } else { b };
+                strip.go_to(i.len(), a.start, self.c_at(&i));
+                strip.tile.ahead = match (q, n) {
+                    // The first panel brings all rows in; they stay in L2.
+                    (0, _) => Ahead::of(&next_a, i.len(), k),
+                    (_, 1..) if self.layout.pack_b => self.ahead_of_panel(q + 1, shares.get(n - 1)),
+                    _ => Ahead::nothing(a.start),
                 };
-                let a = self.lhs(&i, origin, rooms.a);
                 // SAFETY: the caller's promise about c; the operands are where they lie or were
                 // copied for these rows and this panel.
-                unsafe {
-                    let mut strip = self.strip(&i, a);
-                    strip.tile.ahead = ahead;
-                    strip.run(&panel, b, b_next)
-                }
+                unsafe { strip.run(panel.clone(), b, b_next) }
             }
         }
     }
@@ -104,12 +119,38 @@ impl Step<'_> {
             }
             _ => {}
         }
-        for n in 0..blocks.len() {
+        // So many rows have a packed b.
+        let b_start = if self.layout.pack_b {
+            rooms.b.as_ptr()
+        } else {
+            self.b_at(0).start
+        };
+        let packed = |q: usize| Panel::packed(b_start.wrapping_add(q * panel_len), x.kernels);
+        // A share of what is copied, or read with the next block, comes in with each tile.
+        let tallest = self.rows.len().div_ceil(blocks.len());
+        let shares = match (copies, self.layout.copy_a) {
+            (true, _) => Cut::into(0..self.slabs(), together * panels),
+            (_, true) => Cut::into(0..tallest * self.ks.len(), panels),
+            _ => Cut::into(0..tallest, panels),
+        };
+        let (nr, whole) = (x.kernels.nr(), x.kernels.whole_panels(self.cols.len()));
+        let first = blocks.get(0);
+        let mut strip = self.strip(&first, self.lhs(&first, first.start, rooms.a));
+        let head = if self.layout.pack_b && !self.layout.at_once && !self.layout.copy_a {
+            HEAD.min(blocks.len())
+        } else {
+            0
+        };
+        if head > 0 {
+            // SAFETY: the caller's promise.
+            unsafe { self.panels_outside(&blocks, head, panel_len, rooms) }
+        }
+        for n in head..blocks.len() {
             let i = blocks.get(n);
             if among == together {
                 (current, among) = (current + 1, 0);
             }
-            let later = current + 1;
+            let later = if copies { rows(current + 1) } else { 0..0 };
             let next_kept = {
                 let next = current + usize::from(among + 1 == together);
                 let at = (i.end - rows(next).start) * Layout::a_pitch(self.ks.len());
@@ -123,54 +164,36 @@ impl Step<'_> {
                 CopyOfA::InPassing => rooms.a.split_at_mut(half),
                 _ => rooms.a[current * half..].split_at_mut(half),
             };
-            let tiles = group(current).len() * panels;
-            // A share of what is copied, or read with the next block, comes in with each tile.
-            let shares = match (copies, self.layout.copy_a) {
-                (true, _) => Cut::into(0..self.slabs(), tiles),
-                (_, true) => Cut::into(0..i.len() * self.ks.len(), panels),
-                _ => Cut::into(0..i.len(), panels),
-            };
-            let mut strip = self.strip(&i, self.lhs(&i, rows(current).start, now));
-            let mut bring = |q: usize, ahead: &mut Ahead| {
-                if copies {
+            let a = self.lhs(&i, rows(current).start, now);
+            strip.go_to(i.len(), a.start, self.c_at(&i));
+            for q in 0..panels {
+                strip.tile.ahead = if copies {
                     let tile = among * panels + q;
-                    self.copy_a(group(later), shares.get(tile), then);
-                    *ahead = self.ahead_of_copy(rows(later), shares.get(tile + 1));
+                    self.copy_a(group(current + 1), shares.get(tile), then);
+                    self.ahead_of_copy(later.clone(), shares.get(tile + 1))
                 } else if self.layout.copy_a {
                     let some = shares.get(q);
-                    let start = next_kept.wrapping_add(some.start);
-                    *ahead = Ahead::contiguous(start, some.len());
+                    Ahead::contiguous(next_kept.wrapping_add(some.start), some.len())
                 } else {
                     let some = shares.get(q);
                     let rows = self.a_at(i.end + some.start, self.ks.start);
-                    *ahead = Ahead::of(&rows, some.len(), self.ks.len());
-                }
-            };
-            if n == 0 && !self.layout.at_once {
-                for q in 0..panels {
-                    let b = if self.layout.pack_b {
-                        self.first_panel(q, &mut rooms.b[q * panel_len..])
-                    } else {
-                        self.b_at(q)
-                    };
-                    bring(q, &mut strip.tile.ahead);
-                    // SAFETY: the caller's promise about c; the operands are where they lie or
-                    // were copied for these rows and this panel.
-                    unsafe { strip.run(&self.panel(q), b, self.b_at(q + 1)) }
-                }
-            } else {
-                // So many rows have a packed b.
-                let first = if self.layout.pack_b {
-                    rooms.b.as_ptr()
-                } else {
-                    self.b_at(0).start
+                    Ahead::of(&rows, some.len(), self.ks.len())
                 };
-                for q in 0..panels {
-                    let b = |q: usize| Panel::packed(first.wrapping_add(q * panel_len), x.kernels);
-                    bring(q, &mut strip.tile.ahead);
-                    // SAFETY: as above.
-                    unsafe { strip.run(&self.panel(q), b(q), b(q + 1)) }
-                }
+                let (b, b_next) = if n > 0 || self.layout.at_once {
+                    (packed(q), packed(q + 1))
+                } else if self.layout.pack_b {
+                    let room = &mut rooms.b[q * panel_len..];
+                    (self.first_panel(q, room), self.b_at(q + 1))
+                } else {
+                    (self.b_at(q), self.b_at(q + 1))
+                };
+                let cols = match q < whole {
+                    true => q * nr..(q + 1) * nr,
+                    false => self.panel(q),
+                };
+                // SAFETY: the caller's promise about c; the operands are where they lie or were
+                // copied for these rows and this panel.
+                unsafe { strip.run(cols, b, b_next) }
             }
             among += 1;
         }
@@ -252,6 +275,26 @@ impl Step<'_> {
         }
     }
 
+    /// Some rows of panel q of b where it lies, whole lines.
+    fn ahead_of_panel(&self, q: usize, some: Range<usize>) -> Ahead {
+        let (panel, cols) = (self.b_at(q), self.panel(q));
+        match self.x.b {
+            Rhs::Plain(b) if b.col_stride == 1 && !cols.is_empty() => {
+                let inside = panel.start.addr() % LINE / size_of::<f32>();
+                Ahead {
+                    start: panel
+                        .start
+                        .wrapping_add(some.start * b.row_stride)
+                        .wrapping_sub(inside),
+                    len: inside + cols.len(),
+                    jump: b.row_stride,
+                    parts: some.len(),
+                }
+            }
+            _ => Ahead::nothing(panel.start),
+        }
+    }
+
     /// Rows `i` of a: what [`Step::copy_a`] has made, or where they lie.
     fn lhs(&self, i: &Range<usize>, origin: usize, room: &[f32]) -> Lhs {
         if !self.layout.copy_a {
@@ -266,6 +309,7 @@ impl Step<'_> {
     }
 
     /// Panel q of b where it lies.
+    #[inline(always)]
     fn b_at(&self, q: usize) -> Panel {
         let (kernels, ks) = (self.x.kernels, &self.ks);
         let col = self.cols.start + kernels.panel_start(self.cols.len(), q);
@@ -288,6 +332,7 @@ impl Step<'_> {
     }
 
     /// Panel q for the first block of rows that it meets: packed now, or by the tile in passing.
+    #[inline(always)]
     fn first_panel(&self, q: usize, room: &mut [f32]) -> Panel {
         let x = self.x;
         let cols = self.panel(q);
@@ -310,6 +355,7 @@ impl Step<'_> {
     }
 
     /// Panel q for the blocks of rows that follow.
+    #[inline(always)]
     fn later_panel(&self, q: usize, room: &[f32]) -> Panel {
         if self.layout.pack_b {
             Panel::packed(room.as_ptr(), self.x.kernels)
@@ -318,41 +364,42 @@ impl Step<'_> {
         }
     }
 
+    /// The first column of rows `i` of c.
+    #[inline(always)]
+    fn c_at(&self, i: &Range<usize>) -> *mut f32 {
+        let at = i.start * self.x.c_row_stride + self.cols.start;
+        self.x.c.wrapping_add(at)
+    }
+
     /// The tiles of rows `i`, which lie at `a`.
     fn strip(&self, i: &Range<usize>, a: Lhs) -> Strip {
         let x = self.x;
-        let c = x.c.wrapping_add(i.start * x.c_row_stride + self.cols.start);
         let bias = match x.epilogue.bias {
             Some(bias) if self.last => bias[self.cols.start..].as_ptr(),
             _ => std::ptr::null(),
         };
-        Strip {
-            kernels: x.kernels,
-            rows: i.len(),
-            c,
+        let tile = Tile {
+            k: self.ks.len(),
+            a: a.start,
+            a_row_stride: a.row_stride,
+            a_col_stride: a.col_stride,
+            b: std::ptr::null(),
+            b_row_stride: 0,
+            packed: std::ptr::null_mut(),
+            c: self.c_at(i),
+            c_row_stride: x.c_row_stride,
+            last: 0,
+            accumulate: self.accumulate,
+            ahead: Ahead::nothing(a.start),
+            b_next: std::ptr::null(),
+            b_next_stride: 0,
             bias,
-            tile: Tile {
-                k: self.ks.len(),
-                a: a.start,
-                a_row_stride: a.row_stride,
-                a_col_stride: a.col_stride,
-                b: std::ptr::null(),
-                b_row_stride: 0,
-                packed: std::ptr::null_mut(),
-                c,
-                c_row_stride: x.c_row_stride,
-                last: 0,
-                accumulate: self.accumulate,
-                ahead: Ahead::nothing(a.start),
-                b_next: std::ptr::null(),
-                b_next_stride: 0,
-                bias,
-                activation: if self.last {
-                    x.epilogue.activation
-                } else {
-                    Activation::Identity
-                },
+            activation: if self.last {
+                x.epilogue.activation
+            } else {
+                Activation::Identity
             },
-        }
+        };
+        Strip::new(x.kernels, i.len(), self.layout.copy_a, tile)
     }
 }
