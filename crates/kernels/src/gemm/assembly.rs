@@ -15,14 +15,22 @@
 //!    other half is busy has half its width and half its window: there this is what counts, and
 //!    this tile is up to 15% faster. On a core of its own both keep the ports filled.
 //! 2. With AVX2 a multiply-add is half as much work, and instructions are what a core of its own
-//!    runs out of: 2.2 for each with two steps a round, of which it can do 2. Rows of a are left
-//!    to the compiler's loop all the same: there this one takes 8 cycles a step in place of 7, and
-//!    the same loop by itself 6.2. Why is not known.
+//!    runs out of: a loop of two steps has 2.2 for each, of which it can do 2.
 //! 3. Reading ahead of use is written down, since half a window does not reach from one step to
 //!    the next. The compiler moves the loads back, or so far up that sums go to the stack: hence
 //!    assembly.
 //! 4. b comes from L2 in order, which the hardware foresees: with AVX-512 asking for it is not
 //!    worth the instructions.
+//! 5. Registers are named, so that the loop has the same bytes in every build. Where the compiler
+//!    chose them, the loop for rows of a with AVX2 took 8 cycles a step, with these 6.3, and that
+//!    for columns 6.7 or 7.6 as the code around it was; why is not known. Addresses:
+//!
+//!    ```text
+//!    rsi, rdx   rows (or columns) 0 and 5 of a    r8, r9     the distance of rows, three times it
+//!    rcx        b                                 r10, r11   the same of b
+//!    rax        the line to bring in              r12, r13   to the next one, and a round's
+//!    rdi        rounds
+//!    ```
 
 use super::tile::{Schedule, Tile, finish};
 use crate::simd::{Avx2, Avx512, Vector, prefetch, unroll};
@@ -36,59 +44,59 @@ const SHORT: usize = 8;
 /// Where a[i, p] is, p <= 4 steps from the start of a round: in rows, or in columns.
 macro_rules! at {
     (rows 0 $p:literal) => {
-        concat!("[{a} + 4*", $p, "]")
+        concat!("[rsi + 4*", $p, "]")
     };
     (rows 1 $p:literal) => {
-        concat!("[{a} + {s} + 4*", $p, "]")
+        concat!("[rsi + r8 + 4*", $p, "]")
     };
     (rows 2 $p:literal) => {
-        concat!("[{a} + 2*{s} + 4*", $p, "]")
+        concat!("[rsi + 2*r8 + 4*", $p, "]")
     };
     (rows 3 $p:literal) => {
-        concat!("[{a} + {s3} + 4*", $p, "]")
+        concat!("[rsi + r9 + 4*", $p, "]")
     };
     (rows 4 $p:literal) => {
-        concat!("[{a} + 4*{s} + 4*", $p, "]")
+        concat!("[rsi + 4*r8 + 4*", $p, "]")
     };
     (rows 5 $p:literal) => {
-        concat!("[{a5} + 4*", $p, "]")
+        concat!("[rdx + 4*", $p, "]")
     };
     (rows 6 $p:literal) => {
-        concat!("[{a5} + {s} + 4*", $p, "]")
+        concat!("[rdx + r8 + 4*", $p, "]")
     };
     (rows 7 $p:literal) => {
-        concat!("[{a5} + 2*{s} + 4*", $p, "]")
+        concat!("[rdx + 2*r8 + 4*", $p, "]")
     };
     (columns $i:literal 0) => {
-        concat!("[{a} + 4*", $i, "]")
+        concat!("[rsi + 4*", $i, "]")
     };
     (columns $i:literal 1) => {
-        concat!("[{a} + {s} + 4*", $i, "]")
+        concat!("[rsi + r8 + 4*", $i, "]")
     };
     (columns $i:literal 2) => {
-        concat!("[{a} + 2*{s} + 4*", $i, "]")
+        concat!("[rsi + 2*r8 + 4*", $i, "]")
     };
     (columns $i:literal 3) => {
-        concat!("[{a} + {s3} + 4*", $i, "]")
+        concat!("[rsi + r9 + 4*", $i, "]")
     };
     (columns $i:literal 4) => {
-        concat!("[{a} + 4*{s} + 4*", $i, "]")
+        concat!("[rsi + 4*r8 + 4*", $i, "]")
     };
 }
 
 /// Reads row p of b. AVX-512: into registers 24 to 26 if p is even, 27 to 29 if it is odd.
 macro_rules! row_of_b {
     ($v:ident 0) => { row_of_b!(@ $v "") };
-    ($v:ident 1) => { row_of_b!(@@ $v " + {bs}") };
-    ($v:ident 2) => { row_of_b!(@ $v " + 2*{bs}") };
-    ($v:ident 3) => { row_of_b!(@@ $v " + {bs3}") };
-    ($v:ident 4) => { row_of_b!(@ $v " + 4*{bs}") };
+    ($v:ident 1) => { row_of_b!(@@ $v " + r10") };
+    ($v:ident 2) => { row_of_b!(@ $v " + 2*r10") };
+    ($v:ident 3) => { row_of_b!(@@ $v " + r11") };
+    ($v:ident 4) => { row_of_b!(@ $v " + 4*r10") };
     (@ zmm $at:literal) => { row_of_b!(@@@ zmm $at, 24 0, 25 64, 26 128) };
     (@@ zmm $at:literal) => { row_of_b!(@@@ zmm $at, 27 0, 28 64, 29 128) };
     (@ ymm $at:literal) => { row_of_b!(@@@ ymm $at, 12 0, 13 32) };
     (@@ ymm $at:literal) => { row_of_b!(@@@ ymm $at, 12 0, 13 32) };
     (@@@ $v:ident $at:literal, $($x:literal $byte:literal),*) => {
-        concat!($("vmovups ", stringify!($v), $x, ", [{b}", $at, " + ", $byte, "]\n",)*)
+        concat!($("vmovups ", stringify!($v), $x, ", [rcx", $at, " + ", $byte, "]\n",)*)
     };
 }
 
@@ -152,11 +160,11 @@ macro_rules! round {
     (ymm $form:ident even, $($i:tt)*) => { round!(@ ymm $form 14 15, $($i)*) };
     (@ zmm $form:ident $y:literal $z:literal, $($i:tt)*) => {
         concat!(
-            row_of_b!(zmm 1), "prefetcht0 [{line}]\n",
+            row_of_b!(zmm 1), "prefetcht0 [rax]\n",
             rows!(zmm $form 0 1 0 30 31, $($i)*),
-            row_of_b!(zmm 2), "prefetcht0 [{line} + {other}]\n",
+            row_of_b!(zmm 2), "prefetcht0 [rax + r12]\n",
             rows!(zmm $form 1 2 1 $y $z, $($i)*),
-            row_of_b!(zmm 3), "prefetcht0 [{line} + 2*{other}]\n",
+            row_of_b!(zmm 3), "prefetcht0 [rax + 2*r12]\n",
             rows!(zmm $form 2 3 0 30 31, $($i)*),
             row_of_b!(zmm 4),
             rows!(zmm $form 3 4 1 $y $z, $($i)*),
@@ -165,22 +173,21 @@ macro_rules! round {
     };
     (@ ymm $form:ident $y:literal $z:literal, $($i:tt)*) => {
         concat!(
-            row_of_b!(ymm 0), "prefetcht0 [{line}]\nprefetcht0 [{b} + 8*{bs}]\n",
+            row_of_b!(ymm 0), "prefetcht0 [rax]\nprefetcht0 [rcx + 8*r10]\n",
             rows!(ymm $form 0 1 0 14 15, $($i)*),
-            row_of_b!(ymm 1), "prefetcht0 [{b} + 8*{bs} + 64]\n",
+            row_of_b!(ymm 1), "prefetcht0 [rcx + 8*r10 + 64]\n",
             rows!(ymm $form 1 2 1 $y $z, $($i)*),
-            row_of_b!(ymm 2), "prefetcht0 [{line} + {other}]\nprefetcht0 [{b} + 8*{bs} + 128]\n",
+            row_of_b!(ymm 2), "prefetcht0 [rax + r12]\nprefetcht0 [rcx + 8*r10 + 128]\n",
             rows!(ymm $form 2 3 0 14 15, $($i)*),
-            row_of_b!(ymm 3), "prefetcht0 [{b} + 8*{bs} + 192]\n",
+            row_of_b!(ymm 3), "prefetcht0 [rcx + 8*r10 + 192]\n",
             rows!(ymm $form 3 4 1 $y $z, $($i)*),
             round!(@@ $form),
         )
     };
-    (@@ rows) => { concat!("add {a}, 16\nadd {a5}, 16\n", round!(@@@)) };
-    // Every operand must be named.
-    (@@ columns) => { concat!("lea {a}, [{a} + 4*{s}] /* {a5} */\n", round!(@@@)) };
+    (@@ rows) => { concat!("add rsi, 16\nadd rdx, 16\n", round!(@@@)) };
+    (@@ columns) => { concat!("lea rsi, [rsi + 4*r8]\n", round!(@@@)) };
     // Some machines decode a branch that crosses 32 bytes anew each time.
-    (@@@) => { "lea {b}, [{b} + 4*{bs}]\nadd {line}, {jump}\n.p2align 4\ndec {count}\n" };
+    (@@@) => { "lea rcx, [rcx + 4*r10]\nadd rax, r13\n.p2align 4\ndec rdi\n" };
 }
 
 /// The loop. Reads rows of a and b up to the first of the round after the last.
@@ -268,17 +275,17 @@ macro_rules! tile {
                 // prefetches never fault. The instruction set is this function's.
                 unsafe {
                     run!($v $form $round, acc;
-                        a = inout(reg) a,
-                        a5 = inout(reg) row5,
-                        b = inout(reg) b,
-                        line = inout(reg) line,
-                        count = inout(reg) count,
-                        s = in(reg) F32 * stride,
-                        s3 = in(reg) 3 * F32 * stride,
-                        bs = in(reg) F32 * t.b_row_stride,
-                        bs3 = in(reg) 3 * F32 * t.b_row_stride,
-                        other = in(reg) F32 * other,
-                        jump = in(reg) F32 * jump,
+                        inout("rsi") a,
+                        inout("rdx") row5,
+                        inout("rcx") b,
+                        inout("rax") line,
+                        inout("rdi") count,
+                        in("r8") F32 * stride,
+                        in("r9") 3 * F32 * stride,
+                        in("r10") F32 * t.b_row_stride,
+                        in("r11") 3 * F32 * t.b_row_stride,
+                        in("r12") F32 * other,
+                        in("r13") F32 * jump,
                     );
                 }
                 let _ = (row5, line, count);
@@ -322,13 +329,15 @@ avx512!(
 );
 
 macro_rules! avx2 {
-    ($($columns:ident $mr:literal $parity:ident [$($i:tt)*])*) => {$(
+    ($($rows:ident $columns:ident $mr:literal $parity:ident [$($i:tt)*])*) => {$(
+        tile!($rows: Avx2 ymm "avx2,fma" [2; 6],
+            $mr rows 2, round!(ymm rows $parity, $($i)*));
         tile!($columns: Avx2 ymm "avx2,fma" [2; 6],
             $mr columns 2, round!(ymm columns $parity, $($i)*));
     )*};
 }
 avx2!(
-    columns_6x16 6 even [0 1 2 3 4 5]
-    columns_5x16 5 odd [0 1 2 3 4]
-    columns_4x16 4 even [0 1 2 3]
+    rows_6x16 columns_6x16 6 even [0 1 2 3 4 5]
+    rows_5x16 columns_5x16 5 odd [0 1 2 3 4]
+    rows_4x16 columns_4x16 4 even [0 1 2 3]
 );

@@ -8,6 +8,8 @@
 //!             for panels q of NR columns:                 microkernel(i, q)
 //!                 microkernel(i, q)
 //! b[jc] stays in L2, a[i] most often in L1    a stays in L2
+//!
+//! where b is packed in passing, the first blocks of rows go by panels too
 //! ```
 //!
 //! 1. Unlike in the usual five loops, with many rows it is b that stays in L2: a is read from
@@ -16,7 +18,9 @@
 //!    contiguous; many panels of b pass over columns far from each other; or what a tile reads at
 //!    a time collides in the caches. The first jc copies for all.
 //! 3. b is packed if more than a few rows pass over it: contiguous rows by the first block in
-//!    passing (reason 5 of `tile`), columns by a transposing copy just before. Rows that collide
+//!    passing (reason 5 of `tile`), columns by a transposing copy just before. The blocks after it
+//!    meet the panel before the next one is packed, and bring that one in: the first block alone
+//!    would wait for each panel. Rows that collide
 //!    in L1 are packed for all panels at once, each row in one piece: a tile that packs reads
 //!    them a few cache lines at a time, and would not find what it brought in. With few rows the
 //!    room is that of one panel and never leaves the cache.

@@ -20,6 +20,7 @@
 //! 4. b can be read where it lies too; only its row stride differs from that of a packed panel.
 //! 5. Or it is copied to a packed panel on the way, while its rows are in registers anyway: the
 //!    first block of rows packs for those that follow, and no pass over b is spent on packing.
+//!    Tiles before it bring in what it reads.
 //! 6. k is one loop, entered anew for each thing that is brought in meanwhile: a nested loop of 16
 //!    steps ends in a mispredicted branch, and that costs 7% of them. The widest tiles take two
 //!    steps a round: additions of pointers compete with the multiply-adds for their ports.

@@ -131,18 +131,9 @@ pub(super) static AVX2: Kernels = Kernels {
                 avx2_tile::<3, 2, false, false, false>,
                 avx2_tile::<3, 2, true, false, false>,
             ],
-            [
-                assembly::columns_4x16,
-                avx2_tile::<4, 2, true, false, false>,
-            ],
-            [
-                assembly::columns_5x16,
-                avx2_tile::<5, 2, true, false, false>,
-            ],
-            [
-                assembly::columns_6x16,
-                avx2_tile::<6, 2, true, false, false>,
-            ],
+            [assembly::columns_4x16, assembly::rows_4x16],
+            [assembly::columns_5x16, assembly::rows_5x16],
+            [assembly::columns_6x16, assembly::rows_6x16],
         ],
     ],
     packing: table!(avx2_tile true false: [6 5 4]),
