@@ -30,6 +30,16 @@ fn rows_of_a_set() -> usize {
     cache::l1().ways * 5 / 4
 }
 
+/// Whether rows of b so far apart collide.
+pub(super) fn collide(row_stride: usize) -> bool {
+    apart(row_stride, COLLIDING)
+}
+
+/// Whether so many numbers are a multiple of so many bytes.
+fn apart(stride: usize, by: usize) -> bool {
+    (stride * size_of::<f32>()).is_multiple_of(by)
+}
+
 /// Which operands are rearranged.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
@@ -47,7 +57,6 @@ impl Layout {
     /// For so many rows of a and panels of b, and blocks of k of up to `kc`.
     pub(super) fn new(x: &Product, rows: usize, panels: usize, kc: usize) -> Layout {
         let (a, mr) = (x.a, x.kernels.mr());
-        let apart = |stride: usize, by: usize| (stride * size_of::<f32>()).is_multiple_of(by);
         let copy_a = if a.col_stride == 1 {
             panels > FEW_PANELS && rows.min(mr) > rows_of_a_set() && apart(a.row_stride, COLLIDING)
         } else if a.row_stride == 1 {
@@ -61,7 +70,7 @@ impl Layout {
         let (pack_b, at_once) = match x.b {
             Rhs::Packed(..) => (false, false),
             Rhs::Plain(b) => {
-                let collide = apart(b.row_stride, COLLIDING);
+                let collide = collide(b.row_stride);
                 let many = rows > FEW_BLOCKS * mr;
                 (
                     b.col_stride != 1 || many,

@@ -10,7 +10,8 @@
 //! 4. A small c with a long k, as weight gradients have, is cut along k instead, by shape alone:
 //!    into partial products, added in the order of k.
 
-use super::block::{self, Product};
+use super::block::{self, Product, Rhs};
+use super::layout::collide;
 use super::{Epilogue, fallback, small};
 use crate::buffer::Buffer;
 use crate::parallel;
@@ -26,6 +27,10 @@ const LONG: usize = 1 << 30;
 /// it anew for each cut of the columns.
 const READING_A: f64 = 8.0;
 const COPYING_A: f64 = 64.0;
+/// As many rows of multiplying take as long as packing an element of b: in passing, and by a pass
+/// of its own.
+const PACKING_B: f64 = 6.0;
+const COPYING_B: f64 = 48.0;
 /// Most parts k is cut into; a c of SPLIT * SPLIT_SIZE numbers or more is not cut along k.
 const SPLIT: usize = 16;
 const SPLIT_SIZE: usize = 1024;
@@ -63,14 +68,9 @@ pub(super) fn run(mut x: Product, c: &mut [f32]) {
         // SAFETY: the rectangle is all of c, and nobody else has it.
         return unsafe { block::run(x, 0..m, 0..n, 0..blocks) };
     }
-    let (mr, panels) = (x.kernels.mr(), x.kernels.panels(n));
-    let of_a = if x.a.col_stride == 1 {
-        READING_A
-    } else {
-        COPYING_A
-    };
+    let panels = x.kernels.panels(n);
     let tasks = threads * (work / (LONG * threads)).clamp(1, 2);
-    let (down, across) = grid((m.div_ceil(mr), panels), (m, n), threads, tasks, of_a);
+    let (down, across) = grid(x, threads, tasks);
     let row = |i: usize| i * m / down;
     let col = |i: usize| x.kernels.panel_start(n, i * panels / across);
     parallel::each(down * across, |task| {
@@ -114,25 +114,28 @@ fn split(x: &Product, c: &mut [f32], blocks: usize, parts: usize) {
 }
 
 /// How many parts the rows and the columns are cut into: at most `tasks` in all.
-fn grid(
-    (row_blocks, panels): (usize, usize),
-    (m, n): (usize, usize),
-    threads: usize,
-    tasks: usize,
-    of_a: f64,
-) -> (usize, usize) {
+fn grid(x: &Product, threads: usize, tasks: usize) -> (usize, usize) {
+    let (m, n) = (x.a.rows, x.b.cols());
+    let (row_blocks, panels) = (m.div_ceil(x.kernels.mr()), x.kernels.panels(n));
+    let of_a = match x.a.col_stride {
+        1 => READING_A,
+        _ => COPYING_A,
+    };
+    let of_b = match x.b {
+        Rhs::Packed(..) => 0.0,
+        Rhs::Plain(b) if b.col_stride == 1 && !collide(b.row_stride) => PACKING_B,
+        Rhs::Plain(_) => COPYING_B,
+    };
     let mut best = (f64::INFINITY, (1, 1));
     for down in 1..=tasks.min(row_blocks) {
         let across = (tasks / down).clamp(1, panels);
         let rounds = (down * across).div_ceil(threads);
         // Time of the slowest thread: multiply-adds of the largest rectangle, what becomes of its
-        // part of a, and packing, where an element of b takes as long as 8 rows of multiplying.
-        let (high, wide) = (row_blocks.div_ceil(down), panels.div_ceil(across));
-        let (high, wide) = (
-            high as f64 * m as f64 / row_blocks as f64,
-            wide as f64 * n as f64 / panels as f64,
-        );
-        let time = rounds as f64 * (high * wide + of_a * high + 8.0 * wide);
+        // part of a, and packing.
+        let edge = |j: usize| x.kernels.panel_start(n, j * panels / across);
+        let wide = (0..across).map(|j| edge(j + 1) - edge(j)).max();
+        let (high, wide) = (m.div_ceil(down) as f64, wide.unwrap_or(n) as f64);
+        let time = rounds as f64 * (high * wide + of_a * high + of_b * wide);
         if time < best.0 {
             best = (time, (down, across));
         }

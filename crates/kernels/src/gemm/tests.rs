@@ -193,6 +193,8 @@ const LARGE: &[(usize, usize, usize)] = &[
     (500, 17, 64),
     // Two blocks of k, two of columns: a copy of a is kept.
     (131, 1100, 540),
+    // Many rows: the first blocks go by panels.
+    (290, 500, 178),
 ];
 
 #[test]
