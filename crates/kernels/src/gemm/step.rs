@@ -119,13 +119,6 @@ impl Step<'_> {
             }
             _ => {}
         }
-        // So many rows have a packed b.
-        let b_start = if self.layout.pack_b {
-            rooms.b.as_ptr()
-        } else {
-            self.b_at(0).start
-        };
-        let packed = |q: usize| Panel::packed(b_start.wrapping_add(q * panel_len), x.kernels);
         // A share of what is copied, or read with the next block, comes in with each tile.
         let tallest = self.rows.len().div_ceil(blocks.len());
         let shares = match (copies, self.layout.copy_a) {
@@ -164,6 +157,13 @@ impl Step<'_> {
                 CopyOfA::InPassing => rooms.a.split_at_mut(half),
                 _ => rooms.a[current * half..].split_at_mut(half),
             };
+            // So many rows have a packed b.
+            let b_start = if self.layout.pack_b {
+                rooms.b.as_ptr()
+            } else {
+                self.b_at(0).start
+            };
+            let packed = |q: usize| Panel::packed(b_start.wrapping_add(q * panel_len), x.kernels);
             let a = self.lhs(&i, rows(current).start, now);
             strip.go_to(i.len(), a.start, self.c_at(&i));
             for q in 0..panels {
