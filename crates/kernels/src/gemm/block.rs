@@ -20,10 +20,10 @@
 //! 3. b is packed if more than a few rows pass over it: contiguous rows by the first block in
 //!    passing (reason 5 of `tile`), columns by a transposing copy just before. The blocks after it
 //!    meet the panel before the next one is packed, and bring that one in: the first block alone
-//!    would wait for each panel. Rows that collide
-//!    in L1 are packed for all panels at once, each row in one piece: a tile that packs reads
-//!    them a few cache lines at a time, and would not find what it brought in. With few rows the
-//!    room is that of one panel and never leaves the cache.
+//!    would wait for each panel. Rows that collide in L1 are packed for all panels at once, each
+//!    row in one piece: a tile that packs reads them a few cache lines at a time, and would not
+//!    find what it brought in. With few rows the room is that of one panel and never leaves the
+//!    cache.
 //! 4. While a tile is computed, what later ones read comes in: its part of c, a share of a's next
 //!    rows, the next panel. Where a must be copied, some blocks of rows are copied while the ones
 //!    before are multiplied, a share before each tile: the multiply-adds still in flight hide it.
