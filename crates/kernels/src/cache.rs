@@ -4,6 +4,9 @@
 
 use std::sync::OnceLock;
 
+/// Bytes in a line, on every machine we know.
+pub(crate) const LINE: usize = 64;
+
 /// A core's cache for data.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Cache {

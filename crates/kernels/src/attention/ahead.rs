@@ -3,8 +3,7 @@
 use super::pattern::Positions;
 use super::tile::BLOCK;
 use super::view::Strides;
-
-const LINE: usize = 64;
+use crate::cache::LINE;
 
 /// The next `left` of the rows of one head at some positions.
 pub(super) struct Coming<T> {

@@ -1,7 +1,7 @@
 //! Which operands a block of k rearranges, and where the copies go.
 
 use super::block::{Product, Rhs};
-use crate::cache;
+use crate::cache::{self, LINE};
 
 /// Up to how many blocks of rows are too few to pack contiguous rows of b for.
 pub(super) const FEW_BLOCKS: usize = 2;
@@ -13,7 +13,6 @@ const COLLIDING: usize = 4096;
 /// Columns of a at a multiple of this share so few sets of L1 and L2 that a block of k of them is
 /// gone when the next rows want the rest of its lines.
 const COLLIDING_COLUMNS: usize = 1024;
-const LINE: usize = 64;
 /// Columns of a that are at most this far apart are as good as a copy.
 const NEAR: usize = 32;
 

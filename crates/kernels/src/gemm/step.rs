@@ -8,6 +8,7 @@ use super::operands::{Ahead, Lhs, Panel};
 use super::pack;
 use super::strip::Strip;
 use super::tile::Tile;
+use crate::cache::LINE;
 use std::ops::Range;
 
 /// How much of k is copied at a time.
@@ -15,8 +16,6 @@ const SLAB: usize = 16;
 /// So many blocks of rows meet a panel of b before the next one is packed: enough that its lines
 /// come in meanwhile.
 const HEAD: usize = 6;
-/// Bytes in a line of the cache.
-const LINE: usize = 64;
 
 /// One step of the outer loops.
 pub(super) struct Step<'a> {
@@ -179,13 +178,11 @@ impl Step<'_> {
                     let rows = self.a_at(i.end + some.start, self.ks.start);
                     Ahead::of(&rows, some.len(), self.ks.len())
                 };
-                let (b, b_next) = if n > 0 || self.layout.at_once {
-                    (packed(q), packed(q + 1))
-                } else if self.layout.pack_b {
+                let (b, b_next) = if n == 0 && self.layout.pack_b && !self.layout.at_once {
                     let room = &mut rooms.b[q * panel_len..];
                     (self.first_panel(q, room), self.b_at(q + 1))
                 } else {
-                    (self.b_at(q), self.b_at(q + 1))
+                    (packed(q), packed(q + 1))
                 };
                 let cols = match q < whole {
                     true => q * nr..(q + 1) * nr,

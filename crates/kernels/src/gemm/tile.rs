@@ -29,6 +29,7 @@
 
 use super::Activation;
 use super::operands::Ahead;
+use crate::cache;
 use crate::simd::{Vector, opaque, prefetch, unroll};
 
 /// What a tile is made of; all pointers are to the tile's first element.
@@ -70,7 +71,7 @@ pub(super) struct Tile {
 pub(super) type TileFn = unsafe fn(&Tile);
 
 /// How many numbers a line of the cache holds.
-const LINE: usize = 64 / size_of::<f32>();
+const LINE: usize = cache::LINE / size_of::<f32>();
 
 /// How many rows of b ahead of use are brought in.
 const B_AHEAD: usize = 16;
