@@ -19,7 +19,7 @@
 use super::Conv2d;
 use super::arranged::{Found, Way, Weights};
 use super::image::Images;
-use super::micro::{self, Ahead};
+use super::micro::{self, Pieces};
 use super::panel::{Limits, Panel, cut};
 use super::plan::{Phase, Plan, Run};
 use crate::buffer::Buffer;
@@ -161,6 +161,18 @@ pub(super) fn gather<T: Element>(
     });
 }
 
+/// How the rows of a phase are cut into tiles. It is found once for all of them: with few steps, a
+/// tile takes no longer than ten divisions.
+struct Tiling<C, P> {
+    /// Columns: the first and how many.
+    cols: C,
+    /// Panels and where their weights begin.
+    panels: P,
+    tallest: usize,
+    /// What they bring in.
+    pieces: Pieces,
+}
+
 /// One image of the result, or some rows of it.
 struct Unit<'a, T: Element> {
     plan: &'a Plan,
@@ -195,6 +207,12 @@ impl<T: Element> Unit<'_, T> {
                 (panel, start)
             });
         let reach = |i: usize, run: &Run| (i * plan.step[0]) as isize + run.dy;
+        // An image read in place is asked for a tile ahead.
+        let ahead = image.ahead().map_or(
+            phase.size[1] * plan.step[0] * plan.step[1] * channels,
+            |(_, len)| len,
+        );
+        let tiling = self.tiling(phase, panels.clone(), ahead);
         for block_first in (first..end).step_by(block) {
             let block_end = (block_first + block).min(end);
             let (low, high) = match (runs.first(), runs.last()) {
@@ -204,52 +222,65 @@ impl<T: Element> Unit<'_, T> {
             let inside = |at: isize| at.clamp(0, plan.source[0] as isize) as usize;
             let base = image.rows(inside(low), inside(high + 1));
             if resident {
-                self.row(phase, block_first, base, panels.clone(), image.ahead());
+                let ahead = image.ahead().map(|(at, _)| at);
+                self.row(phase, block_first, base, &tiling, ahead);
                 continue;
             }
-            let nothing = Some((base, 0));
             for panel in panels.clone() {
+                let tiling = self.tiling(phase, std::iter::once(panel), 0);
                 for i in block_first..block_end {
-                    self.row(phase, i, base, std::iter::once(panel), nothing);
+                    self.row(phase, i, base, &tiling, Some(base));
                 }
             }
         }
     }
 
-    /// One row of a phase, some panels of its channels and where their weights begin.
+    /// For some panels, and so many elements that the tiles of a row bring in.
+    fn tiling<P: Iterator<Item = (Panel, usize)> + Clone>(
+        &self,
+        phase: &Phase,
+        panels: P,
+        ahead: usize,
+    ) -> Tiling<impl Iterator<Item = (usize, usize)> + Clone + use<T, P>, P> {
+        let widest = panels.clone().map(|(panel, _)| panel.vectors).max();
+        let tallest = Limits::of::<T>(self.isa).rows(widest.unwrap_or(1));
+        let cols = cut(phase.size[1], tallest);
+        let tiles = panels.clone().count() * cols.clone().count();
+        Tiling {
+            cols,
+            panels,
+            tallest,
+            pieces: Pieces::new::<T>(ahead, tiles, phase.len),
+        }
+    }
+
+    /// One row of a phase.
     fn row(
         &self,
         phase: &Phase,
         i: usize,
         base: *const T,
-        panels: impl Iterator<Item = (Panel, usize)> + Clone,
-        ahead: Option<(*const T, usize)>,
+        tiling: &Tiling<
+            impl Iterator<Item = (usize, usize)> + Clone,
+            impl Iterator<Item = (Panel, usize)> + Clone,
+        >,
+        ahead: Option<*const T>,
     ) {
         let plan = self.plan;
         let limits = Limits::of::<T>(self.isa);
         let reaching = plan.reaching(plan.runs(phase), i);
-        let (skipped, steps) = match (reaching.first(), reaching.last()) {
-            (Some(first), Some(last)) => (first.before, last.before + last.len - first.before),
-            _ => (0, 0),
-        };
+        let skipped = reaching.first().map_or(0, |first| first.before);
         let channels = plan.source[2];
         let x_step = plan.step[1] * channels;
         let x = base.wrapping_add(i * plan.step[0] * plan.pitch() * channels);
         let w = self.packed.data.as_ptr();
         let [_, cols, result_channels] = plan.result;
         let row = phase.first[0] + i * plan.result_step[0];
-        let widest = panels.clone().map(|(panel, _)| panel.vectors).max();
-        let tallest = limits.rows(widest.unwrap_or(1));
-        // An image read in place is asked for a tile ahead.
-        let ahead = ahead.unwrap_or((
-            x.wrapping_add(tallest * x_step),
-            phase.size[1] * plan.step[0] * x_step,
-        ));
-        let pieces = panels.clone().count() * cut(phase.size[1], tallest).count();
+        let ahead = ahead.unwrap_or(x.wrapping_add(tiling.tallest * x_step));
         let mut piece = 0;
-        for (first, size) in cut(phase.size[1], tallest) {
+        for (first, size) in tiling.cols.clone() {
             let col = phase.first[1] + first * plan.result_step[1];
-            for (panel, before) in panels.clone() {
+            for (panel, before) in tiling.panels.clone() {
                 let w = w.wrapping_add(before + skipped * panel.vectors * limits.lanes);
                 let at = (row * cols + col) * result_channels + panel.first;
                 let tile = micro::Gather {
@@ -271,7 +302,7 @@ impl<T: Element> Unit<'_, T> {
                     } else {
                         self.packed.bias[panel.first..].as_ptr()
                     },
-                    ahead: Ahead::piece(ahead, piece, pieces, steps),
+                    ahead: tiling.pieces.get(ahead, piece),
                     activation: self.activation,
                 };
                 piece += 1;

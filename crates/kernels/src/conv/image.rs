@@ -25,10 +25,19 @@ impl<'a, T: Element> Images<'a, T> {
         } else {
             count * plan.source[0] * plan.pitch() * plan.source[2]
         };
+        let mut copy = Buffer::recycled(len);
+        if len > 0 {
+            // Once for all images: what is copied between the margins never reaches them.
+            let [left, width] = [plan.margin[0], plan.source[1]].map(|n| n * plan.source[2]);
+            for row in copy.chunks_exact_mut(plan.pitch() * plan.source[2]) {
+                row[..left].fill(T::ZERO);
+                row[left + width..].fill(T::ZERO);
+            }
+        }
         Images {
             plan,
             count,
-            copy: Buffer::recycled(len),
+            copy,
             images: &[],
             copied: [0, 0],
         }
@@ -82,10 +91,8 @@ impl<'a, T: Element> Images<'a, T> {
         for n in 0..count {
             let image = &self.images[n * len..][..len];
             for row in rows.clone() {
-                let to = &mut self.copy[n * step + row * pitch..][..pitch];
-                to[..left].fill(T::ZERO);
-                to[left..][..width].copy_from_slice(&image[row * width..][..width]);
-                to[left + width..].fill(T::ZERO);
+                let to = &mut self.copy[n * step + row * pitch + left..][..width];
+                to.copy_from_slice(&image[row * width..][..width]);
             }
         }
     }

@@ -46,21 +46,6 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// Piece `p` of `pieces` of some bytes, for a tile of so many steps.
-    pub(super) fn piece<T>(
-        (first, len): (*const T, usize),
-        p: usize,
-        pieces: usize,
-        steps: usize,
-    ) -> Ahead {
-        let bytes = len * size_of::<T>();
-        Ahead {
-            at: first.cast::<u8>().wrapping_add(bytes * p / pieces),
-            step: (bytes / pieces).div_ceil(steps.max(1)),
-            other: 0,
-        }
-    }
-
     /// Lines of the cache, `step` elements from one to the next, one a step.
     pub(super) fn lines<T>(first: *const T, step: usize) -> Ahead {
         Ahead {
@@ -89,6 +74,35 @@ impl Ahead {
     #[inline(always)]
     fn advance(&mut self, steps: usize) {
         self.at = self.at.wrapping_add(steps * self.step);
+    }
+}
+
+/// Memory that some tiles ask for, a piece each. It is cut once for many of them: divisions for each
+/// tile would take as long as a few steps.
+#[derive(Clone, Copy)]
+pub(super) struct Pieces {
+    /// Bytes.
+    each: usize,
+    /// From a step to the next.
+    step: usize,
+}
+
+impl Pieces {
+    /// `len` elements for so many tiles of so many steps.
+    pub(super) fn new<T>(len: usize, tiles: usize, steps: usize) -> Pieces {
+        let each = (len * size_of::<T>()).div_ceil(tiles.max(1));
+        let step = each.div_ceil(steps.max(1));
+        Pieces { each, step }
+    }
+
+    /// Piece `p` of what begins at `first`.
+    #[inline(always)]
+    pub(super) fn get<T>(self, first: *const T, p: usize) -> Ahead {
+        Ahead {
+            at: first.cast::<u8>().wrapping_add(self.each * p),
+            step: self.step,
+            other: 0,
+        }
     }
 }
 

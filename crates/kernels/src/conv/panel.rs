@@ -1,5 +1,6 @@
 //! How a result is cut into tiles that fit the registers of an instruction set.
 
+use crate::gemm::Cut;
 use crate::simd::{Isa, IsaKind};
 
 /// Channels that one tile covers.
@@ -14,16 +15,13 @@ pub(super) struct Panel {
 
 /// Cuts `n` into tiles of nearly equal height, none above `most`: (first, height). Heights above
 /// 14 exist only as 28: as many of those as fit are cut off first.
-pub(super) fn cut(n: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(super) fn cut(n: usize, most: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
     let double = if most == 28 { n / 28 } else { 0 };
-    let (done, rest) = (28 * double, n % if most == 28 { 28 } else { usize::MAX });
-    let pieces = rest.div_ceil(most.min(14));
+    let rest = Cut::new(28 * double..n, most.min(14));
+    let rest = (0..rest.len()).map(move |p| rest.get(p));
     (0..double)
         .map(|p| (28 * p, 28))
-        .chain((0..pieces).map(move |p| {
-            let first = rest * p / pieces;
-            (done + first, rest * (p + 1) / pieces - first)
-        }))
+        .chain(rest.map(|tile| (tile.start, tile.len())))
 }
 
 /// What tiles an instruction set has registers for.
@@ -85,9 +83,11 @@ impl Limits {
             [_, 0, _] => 1,
             _ => 2,
         };
+        // Powers of two: this is asked for each row of tiles.
+        let lanes = self.lanes.trailing_zeros();
         let mut first = 0;
         std::iter::from_fn(move || {
-            let rest = (channels - first).div_ceil(self.lanes);
+            let rest = (channels - first + self.lanes - 1) >> lanes;
             let vectors = match rest {
                 0 => return None,
                 _ if rest >= widest => widest,

@@ -22,7 +22,7 @@
 use super::Conv2d;
 use super::gy::{self, Gy, Pixels};
 use super::image::Images;
-use super::micro::{self, Ahead};
+use super::micro::{self, Pieces};
 use super::panel::{Limits, Panel, cut};
 use super::plan::{Plan, Run};
 use super::winograd::{self, Form};
@@ -284,9 +284,11 @@ impl<T: Element> Sum<'_, T> {
                     continue;
                 }
                 let x = x.wrapping_add(a * x_row).wrapping_offset(run.x);
+                let steps = count * (b - a) * cols;
+                let next = [(gy_next, gy_len), (x_next, x_len)]
+                    .map(|(at, len)| (at, Pieces::new::<T>(len, pieces, steps)));
                 for (pair, size) in tiles(run, panel) {
-                    let next = [(gy_next, gy_len), (x_next, x_len)][piece % 2];
-                    let steps = count * (b - a) * cols;
+                    let (next, share) = next[piece % 2];
                     // Rows without margins are one long row: a loop over few pixels ends in a
                     // branch that is often mispredicted.
                     let (long_rows, long_cols) = if x_row == cols * x_step {
@@ -311,7 +313,7 @@ impl<T: Element> Sum<'_, T> {
                             .wrapping_add((run.tap * channels + pair) * co + panel.first),
                         gw_step: co,
                         fresh: fresh && first >= top,
-                        ahead: Ahead::piece(next, piece / 2, pieces, steps),
+                        ahead: share.get(next, piece / 2),
                         last: panel.last,
                     };
                     piece += 1;

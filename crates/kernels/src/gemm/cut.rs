@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// A range cut into parts of nearly equal size: part i ends at start + floor((i + 1) len / parts).
 #[derive(Clone)]
-pub(super) struct Cut {
+pub(crate) struct Cut {
     range: Range<usize>,
     parts: usize,
     /// len / parts in fixed point, rounded up; 0 if the parts are too many for that.
@@ -21,7 +21,7 @@ const MOST_LEN: u64 = 1 << 31;
 
 impl Cut {
     /// The fewest parts of at most so many.
-    pub(super) fn new(range: Range<usize>, most: usize) -> Cut {
+    pub(crate) fn new(range: Range<usize>, most: usize) -> Cut {
         let parts = if range.len() <= most {
             range.len().min(1)
         } else {
@@ -31,7 +31,7 @@ impl Cut {
     }
 
     /// So many parts.
-    pub(super) fn into(range: Range<usize>, parts: usize) -> Cut {
+    pub(crate) fn into(range: Range<usize>, parts: usize) -> Cut {
         let len = range.len() as u64;
         let step = match parts {
             1 if len < MOST_LEN => len << POINT,
@@ -41,7 +41,7 @@ impl Cut {
         Cut { range, parts, step }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.parts
     }
 
@@ -56,12 +56,12 @@ impl Cut {
 
     /// Part `i`. Past the last one: the empty range at the end.
     #[inline]
-    pub(super) fn get(&self, i: usize) -> Range<usize> {
+    pub(crate) fn get(&self, i: usize) -> Range<usize> {
         self.edge(i)..self.edge(i + 1)
     }
 
     /// Parts `some`, those of them that exist.
-    pub(super) fn iter(
+    pub(crate) fn iter(
         &self,
         some: Range<usize>,
     ) -> impl ExactSizeIterator<Item = Range<usize>> + Clone {

@@ -24,6 +24,7 @@ mod x86;
 pub use types::{Activation, Beta, Epilogue, Mat};
 
 pub use element::GemmElement;
+pub(crate) use cut::Cut;
 pub(crate) use pack::{copy_rows, transpose};
 
 use crate::buffer::Buffer;

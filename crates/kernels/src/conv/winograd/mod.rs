@@ -50,7 +50,7 @@ mod weight;
 pub(super) use weight::Sum;
 
 use super::Conv2d;
-use super::micro::Ahead;
+use super::micro::{Ahead, Pieces};
 use super::plan::{Plan, Run};
 use crate::buffer::{Buffer, Plain};
 use std::ops::Range;
@@ -341,24 +341,36 @@ impl Form<'_> {
 /// Memory that the next block reads, asked for by the tiles of this one, a piece each.
 struct Next<T> {
     regions: [(*const T, usize); 2],
-    pieces: usize,
+    tiles: usize,
+    /// For tiles of so many steps.
+    steps: usize,
+    pieces: [Pieces; 2],
     piece: usize,
 }
 
 impl<T> Next<T> {
     fn new(regions: [(*const T, usize); 2], tiles: usize) -> Self {
+        let tiles = tiles.div_ceil(2);
         Next {
             regions,
-            pieces: tiles.div_ceil(2).max(1),
+            tiles,
+            steps: 0,
+            pieces: regions.map(|(_, len)| Pieces::new::<T>(len, tiles, 0)),
             piece: 0,
         }
     }
 
     /// What a tile of so many steps asks for.
     fn piece(&mut self, steps: usize) -> Ahead {
-        let piece = self.piece;
+        if steps != self.steps {
+            self.steps = steps;
+            self.pieces = self
+                .regions
+                .map(|(_, len)| Pieces::new::<T>(len, self.tiles, steps));
+        }
+        let (piece, region) = (self.piece / 2, self.piece % 2);
         self.piece += 1;
-        Ahead::piece(self.regions[piece % 2], piece / 2, self.pieces, steps)
+        self.pieces[region].get(self.regions[region].0, piece)
     }
 }
 
