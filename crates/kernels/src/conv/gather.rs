@@ -277,34 +277,38 @@ impl<T: Element> Unit<'_, T> {
         let [_, cols, result_channels] = plan.result;
         let row = phase.first[0] + i * plan.result_step[0];
         let ahead = ahead.unwrap_or(x.wrapping_add(tiling.tallest * x_step));
+        let (y_step, start) = (plan.result_step[1] * result_channels, row * cols);
+        // The tiles of a row differ in few of the numbers.
+        let mut tile = micro::Gather {
+            x,
+            x_step,
+            runs: reaching.as_ptr(),
+            run_count: reaching.len(),
+            w,
+            y: self.result,
+            plus: self.plus,
+            y_step,
+            last: 0,
+            bias: std::ptr::null(),
+            ahead: tiling.pieces.get(ahead, 0),
+            activation: self.activation,
+        };
         let mut piece = 0;
         for (first, size) in tiling.cols.clone() {
             let col = phase.first[1] + first * plan.result_step[1];
+            tile.x = x.wrapping_add(first * x_step);
             for (panel, before) in tiling.panels.clone() {
-                let w = w.wrapping_add(before + skipped * panel.vectors * limits.lanes);
-                let at = (row * cols + col) * result_channels + panel.first;
-                let tile = micro::Gather {
-                    x: x.wrapping_add(first * x_step),
-                    x_step,
-                    runs: reaching.as_ptr(),
-                    run_count: reaching.len(),
-                    w,
-                    y: self.result.wrapping_add(at),
-                    plus: if self.plus.is_null() {
-                        self.plus
-                    } else {
-                        self.plus.wrapping_add(at)
-                    },
-                    y_step: plan.result_step[1] * result_channels,
-                    last: panel.last,
-                    bias: if self.packed.bias.is_empty() {
-                        std::ptr::null()
-                    } else {
-                        self.packed.bias[panel.first..].as_ptr()
-                    },
-                    ahead: tiling.pieces.get(ahead, piece),
-                    activation: self.activation,
-                };
+                let at = (start + col) * result_channels + panel.first;
+                tile.w = w.wrapping_add(before + skipped * panel.vectors * limits.lanes);
+                tile.y = self.result.wrapping_add(at);
+                if !self.plus.is_null() {
+                    tile.plus = self.plus.wrapping_add(at);
+                }
+                tile.last = panel.last;
+                if !self.packed.bias.is_empty() {
+                    tile.bias = self.packed.bias[panel.first..].as_ptr();
+                }
+                tile.ahead = tiling.pieces.get(ahead, piece);
                 piece += 1;
                 let instance = T::INSTANCES.gather(panel.vectors, size);
                 // SAFETY: `reaching` keeps to rows of the source that exist and were copied,
