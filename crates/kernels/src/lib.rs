@@ -6,6 +6,7 @@ pub mod buffer;
 mod cache;
 mod compiled;
 pub mod conv;
+mod cut;
 pub mod element;
 pub mod elementwise;
 pub mod flops;

@@ -1,6 +1,6 @@
 //! How a result is cut into tiles that fit the registers of an instruction set.
 
-use crate::gemm::Cut;
+use crate::cut::Cut;
 use crate::simd::{Isa, IsaKind};
 
 /// Channels that one tile covers.

@@ -32,7 +32,6 @@
 //! 6. Bias and activation are applied by the microkernel in the last block of k, while the tile
 //!    is in registers.
 
-use super::cut::Cut;
 use super::kernels::Kernels;
 use super::layout::{CopyOfA, Layout, Rooms};
 use super::pack;
@@ -40,6 +39,7 @@ use super::step::Step;
 use super::{Epilogue, Mat};
 use crate::buffer::Buffer;
 use crate::cache;
+use crate::cut::Cut;
 use std::cell::Cell;
 use std::ops::Range;
 

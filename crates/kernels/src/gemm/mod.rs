@@ -3,7 +3,6 @@
 #[cfg(target_arch = "x86_64")]
 mod assembly;
 mod block;
-mod cut;
 mod element;
 mod fallback;
 mod kernels;
@@ -24,7 +23,6 @@ mod x86;
 pub use types::{Activation, Beta, Epilogue, Mat};
 
 pub use element::GemmElement;
-pub(crate) use cut::Cut;
 pub(crate) use pack::{copy_rows, transpose};
 
 use crate::buffer::Buffer;

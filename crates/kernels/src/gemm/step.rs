@@ -2,13 +2,13 @@
 
 use super::Activation;
 use super::block::{Product, Rhs};
-use super::cut::Cut;
 use super::layout::{CopyOfA, FEW_BLOCKS, Layout, Rooms};
 use super::operands::{Ahead, Lhs, Panel};
 use super::pack;
 use super::strip::Strip;
 use super::tile::Tile;
 use crate::cache::LINE;
+use crate::cut::Cut;
 use std::ops::Range;
 
 /// How much of k is copied at a time.

@@ -53,6 +53,7 @@ use super::Conv2d;
 use super::micro::{Ahead, Pieces};
 use super::plan::{Plan, Run};
 use crate::buffer::{Buffer, Plain};
+use crate::cut::Cut;
 use std::ops::Range;
 
 /// Channels, of the source and of the result, from which it pays.
@@ -376,7 +377,6 @@ impl<T> Next<T> {
 
 /// Blocks of `lines` lines, of nearly equal height, none above `most`.
 fn blocks(lines: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
-    let (first, len) = (lines.start, lines.len());
-    let count = len.div_ceil(most.max(1));
-    (0..count).map(move |b| first + len * b / count..first + len * (b + 1) / count)
+    let cut = Cut::new(lines, most.max(1));
+    (0..cut.len()).map(move |b| cut.get(b))
 }
