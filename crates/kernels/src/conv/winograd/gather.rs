@@ -184,12 +184,13 @@ impl<T: Element> Unit<'_, T> {
         let products = self.products[k * lines.len() * line..][..lines.len() * line].as_mut_ptr();
         let planes = self.planes[k * self.plane..].as_ptr();
         let low = form.source_of(group, lines).start;
+        let tiles = cut(form.pairs, limits.rows(panel.vectors));
         for i in lines.clone() {
             let reaching = form.reaching(group, i);
             let skipped = reaching.first().map_or(0, |row| row.before / channels);
             let x = planes.wrapping_offset((i as isize - low as isize) * form.line() as isize);
             let to = products.wrapping_add((i - lines.start) * line);
-            for (first, size) in cut(form.pairs, limits.rows(panel.vectors)) {
+            for (first, size) in tiles.clone() {
                 // While the last product is made, the place of the results is asked for.
                 let ahead = if k + 1 == form.products() {
                     let (at, pairs) = form.pairs_of(i, form.plan.result[2]);
