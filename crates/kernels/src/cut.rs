@@ -60,6 +60,11 @@ impl Cut {
         self.edge(i)..self.edge(i + 1)
     }
 
+    /// All parts.
+    pub(crate) fn parts(self) -> impl Iterator<Item = Range<usize>> + Clone {
+        (0..self.parts).map(move |i| self.get(i))
+    }
+
     /// Parts `some`, those of them that exist.
     pub(crate) fn iter(
         &self,

@@ -18,10 +18,9 @@ pub(super) struct Panel {
 pub(super) fn cut(n: usize, most: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
     let double = if most == 28 { n / 28 } else { 0 };
     let rest = Cut::new(28 * double..n, most.min(14));
-    let rest = (0..rest.len()).map(move |p| rest.get(p));
     (0..double)
         .map(|p| (28 * p, 28))
-        .chain(rest.map(|tile| (tile.start, tile.len())))
+        .chain(rest.parts().map(|tile| (tile.start, tile.len())))
 }
 
 /// What tiles an instruction set has registers for.

@@ -8,10 +8,11 @@
 //!         gx = gc g i (1 - i), gc c[before] f (1 - f), gh t o (1 - o), gc i (1 - g^2)
 //! ```
 
-use super::product::{Left, MOST, TAPS, cells, cut, multiply};
+use super::product::{Left, MOST, TAPS, cells, multiply};
 use super::walk::Walk;
 use super::{Backward, Lstm};
 use crate::buffer::Buffer;
+use crate::cut::Cut;
 use crate::element::Element;
 use crate::elementwise::unary::Tanh;
 use crate::parallel::{Shared, each};
@@ -107,8 +108,9 @@ impl<T: Element> Kernel<T> for Picture<'_, '_, T> {
     fn run<V: Vector<Element = T>>(mut self) {
         let walk = self.job.walk;
         for step in (0..walk.steps()).rev() {
-            for (first, count) in cut(walk.cells(step), const { cells(V::LANES, 1) }) {
-                self.cells::<V>(step, first, count);
+            let most = const { cells(V::LANES, 1) };
+            for some in Cut::new(0..walk.cells(step), most).parts() {
+                self.cells::<V>(step, some.start, some.len());
             }
         }
     }

@@ -13,10 +13,11 @@
 //! 2. A picture depends on no other, so there is no barrier between steps, and the weights of a
 //!    vector of channels (12 KB for 16 channels) stay in the first-level cache.
 
-use super::product::{Left, MOST, TAPS, cells, cut, multiply};
+use super::product::{Left, MOST, TAPS, cells, multiply};
 use super::walk::Walk;
 use super::{Forward, Lstm};
 use crate::buffer::Buffer;
+use crate::cut::Cut;
 use crate::element::Element;
 use crate::elementwise::unary::{Sigmoid, Tanh};
 use crate::parallel::{Shared, each};
@@ -103,8 +104,9 @@ impl<T: Element> Kernel<T> for Picture<'_, '_, T> {
     fn run<V: Vector<Element = T>>(self) {
         let walk = self.job.walk;
         for step in 0..walk.steps() {
-            for (first, count) in cut(walk.cells(step), const { cells(V::LANES, 4) }) {
-                self.cells::<V>(step, first, count);
+            let most = const { cells(V::LANES, 4) };
+            for some in Cut::new(0..walk.cells(step), most).parts() {
+                self.cells::<V>(step, some.start, some.len());
             }
         }
     }

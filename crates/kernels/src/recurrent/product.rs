@@ -77,12 +77,3 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(
     }
     acc[..MR].copy_from_slice(&sums);
 }
-
-/// Cuts `n` into parts of at most `most`, nearly equal: (first, length).
-pub(super) fn cut(n: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
-    let parts = n.div_ceil(most);
-    (0..parts).map(move |i| {
-        let first = n * i / parts;
-        (first, n * (i + 1) / parts - first)
-    })
-}

@@ -2,13 +2,14 @@
 
 use super::lines::{ToPlanes, ToResults};
 use super::products::ToProducts;
-use super::{Form, Group, Next, blocks};
+use super::{Form, Group, Next};
 use crate::buffer::Buffer;
 use crate::conv::arranged::{Way, Weights};
 use crate::conv::gather::{Packed, Plus, jobs};
 use crate::conv::geometry::Conv2d;
 use crate::conv::micro::{self, Ahead};
 use crate::conv::panel::{Limits, Panel, cut};
+use crate::cut::Cut;
 use crate::element::Element;
 use crate::gemm::Activation;
 use crate::parallel::{Shared, each};
@@ -106,7 +107,8 @@ impl Form<'_> {
                     Plus::Itself => unit.result,
                 };
                 let lines = self.lines[1];
-                for lines in blocks(lines * strip / strips..lines * (strip + 1) / strips, block) {
+                let mine = lines * strip / strips..lines * (strip + 1) / strips;
+                for lines in Cut::new(mine, block.max(1)).parts() {
                     unit.block(lines);
                 }
             }

@@ -53,7 +53,6 @@ use super::Conv2d;
 use super::micro::{Ahead, Pieces};
 use super::plan::{Plan, Run};
 use crate::buffer::{Buffer, Plain};
-use crate::cut::Cut;
 use std::ops::Range;
 
 /// Channels, of the source and of the result, from which it pays.
@@ -373,10 +372,4 @@ impl<T> Next<T> {
         self.piece += 1;
         self.pieces[region].get(self.regions[region].0, piece)
     }
-}
-
-/// Blocks of `lines` lines, of nearly equal height, none above `most`.
-fn blocks(lines: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
-    let cut = Cut::new(lines, most.max(1));
-    (0..cut.len()).map(move |b| cut.get(b))
 }

@@ -13,11 +13,12 @@
 use super::gather::planes;
 use super::lines::FromResults;
 use super::products::FromProducts;
-use super::{Form, Group, Next, blocks};
+use super::{Form, Group, Next};
 use crate::buffer::Buffer;
 use crate::conv::micro;
 use crate::conv::panel::{Limits, Panel, cut};
 use crate::conv::plan::Run;
+use crate::cut::Cut;
 use crate::element::Element;
 use crate::simd::Isa;
 use std::ops::Range;
@@ -93,7 +94,7 @@ impl<T: Element, P: Iterator<Item = Panel> + Clone> Sum<'_, T, P> {
         }
         self.clear_unreached(&mut scratch);
         for n in first..end {
-            for lines in blocks(0..form.lines[1], block) {
+            for lines in Cut::new(0..form.lines[1], block.max(1)).parts() {
                 let block = Block {
                     x: &self.x[n * from..][..from],
                     gy: &self.gy[n * to..][..to],
