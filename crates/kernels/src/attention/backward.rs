@@ -16,9 +16,10 @@
 
 use super::ahead::Ahead;
 use super::pack::{self, KEYS, Keys, PAD, Part, pitch};
-use super::pass::{self, Sight};
-use super::pattern::Group;
-use super::tile::{BLOCK, Left, Shape, Start, product};
+use super::pass;
+use super::pattern::{Group, Sight};
+use super::product::{Left, Start, product};
+use super::tile::{BLOCK, Shape};
 use super::{Attention, Backward, Next};
 use crate::buffer::Buffer;
 use crate::element::Element;
@@ -218,20 +219,29 @@ impl<T: Element> Room<T> {
             let here = key * pitch;
             let k = Left::Rows(&self.k[here..], pitch);
             let (q, start) = ((&self.q[..], BLOCK), Start::Columns(minus_lse));
-            product(isa, size, k, q, (scores, BLOCK), start, ahead);
+            product(isa, size, k, q, (scores, BLOCK), start, sight, ahead);
             let v = Left::Rows(&self.v[here..], pitch);
             let (go, start) = ((&self.go[..], BLOCK), Start::Columns(minus_d));
-            product(isa, size, v, go, (dp, BLOCK), start, ahead);
+            product(isa, size, v, go, (dp, BLOCK), start, sight, ahead);
             pass::gradients(isa, scores, dp, lanes, sight);
             let size = [rows, count, wide];
             let (go, gv) = ((&self.go_rows[..], pitch), (&mut self.gv[here..], pitch));
-            product(isa, size, Left::Block(scores), go, gv, Start::Sum, ahead);
+            product(
+                isa,
+                size,
+                Left::Block(scores),
+                go,
+                gv,
+                Start::Sum,
+                sight,
+                ahead,
+            );
             let (q, gk) = ((&self.q_rows[..], pitch), (&mut self.gk[here..], pitch));
-            product(isa, size, Left::Block(dp), q, gk, Start::Sum, ahead);
+            product(isa, size, Left::Block(dp), q, gk, Start::Sum, sight, ahead);
             let start = if key == 0 { Start::Zero } else { Start::Sum };
             let (k, gq) = ((&self.k[here..], pitch), (&mut self.gq[..], pitch));
             let size = [count.max(shape.least()), rows, wide];
-            product(isa, size, Left::Columns(dp), k, gq, start, ahead);
+            product(isa, size, Left::Columns(dp), k, gq, start, sight, ahead);
         }
     }
 }

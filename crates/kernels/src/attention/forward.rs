@@ -24,9 +24,10 @@
 
 use super::ahead::Ahead;
 use super::pack::{self, KEYS, Keys, Part, pitch};
-use super::pass::{self, Sight};
-use super::pattern::Group;
-use super::tile::{BLOCK, Left, Shape, Start, product};
+use super::pass;
+use super::pattern::{Group, Sight};
+use super::product::{Left, Start, product};
+use super::tile::{BLOCK, Shape};
 use super::{Attention, Forward, Next};
 use crate::buffer::Buffer;
 use crate::element::Element;
@@ -175,12 +176,15 @@ impl<T: Element> Room<T> {
             let k = Left::Rows(&self.k[here..], pitch(depth));
             let (q, size) = ((&self.q[..], BLOCK), [rows, depth, lanes]);
             let sight = Sight { group, query, key };
-            let negative = shift.map(|x| -x);
+            let negative;
             let start = match shifted {
-                true => Start::Columns(&negative[..]),
+                true => {
+                    negative = shift.map(|x| -x);
+                    Start::Columns(&negative[..])
+                }
                 false => Start::Zero,
             };
-            product(isa, size, k, q, (scores, BLOCK), start, ahead);
+            product(isa, size, k, q, (scores, BLOCK), start, sight, ahead);
             let mut added = pass::powers(isa, scores, None, lanes, sight);
             let first = key == 0;
             let small = T::from_f64(if first { 1.0 / LARGE } else { 0.0 });
@@ -190,7 +194,7 @@ impl<T: Element> Room<T> {
                 .iter()
                 .fold(false, |any, &sum| any | out(sum))
             {
-                product(isa, size, k, q, (scores, BLOCK), start, ahead);
+                product(isa, size, k, q, (scores, BLOCK), start, sight, ahead);
                 let mut more = pass::most(isa, scores, lanes, sight);
                 for (more, &sum) in more.iter_mut().zip(&added) {
                     *more = if out(sum) { *more } else { T::ZERO };
@@ -217,7 +221,7 @@ impl<T: Element> Room<T> {
             let start = if first { Start::Zero } else { Start::Sum };
             let (p, v) = (Left::Columns(scores), (&self.v[here..], pitch(depth)));
             let (o, size) = ((&mut self.o[..], pitch(depth)), [tall, rows, wide]);
-            product(isa, size, p, v, o, start, ahead);
+            product(isa, size, p, v, o, start, sight, ahead);
         }
         (shift, sums)
     }

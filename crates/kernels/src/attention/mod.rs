@@ -12,6 +12,7 @@ mod forward;
 mod pack;
 mod pass;
 mod pattern;
+mod product;
 mod tile;
 mod view;
 

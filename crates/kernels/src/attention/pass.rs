@@ -2,41 +2,16 @@
 //! side by side, keys one below the other.
 
 use super::exp2::Exp2;
-use super::pattern::Group;
+use super::pattern::Sight;
 use super::tile::BLOCK;
 use crate::element::Element;
 use crate::reduce::line;
 use crate::simd::{Isa, Kernel, Vector, dispatch, unroll};
 
-/// Which lanes of which rows of a block do not count: row j is key `key + j`, lane l is query
-/// `query + l`.
-#[derive(Clone, Copy)]
-pub(super) struct Sight<'a> {
-    pub(super) group: &'a Group,
-    pub(super) query: usize,
-    pub(super) key: usize,
-}
-
-impl Sight<'_> {
-    /// How many of the lanes from `lane` on do not see row j, at most `lanes`.
-    fn blind(&self, j: usize, lane: usize, lanes: usize) -> usize {
-        let blind = self.group.blind(self.query, self.key + j);
-        blind.saturating_sub(lane).min(lanes)
-    }
-
-    /// How many of the first `rows` rows all of the lanes from `lane` on see, and how many any of
-    /// them does.
-    fn seen(&self, lane: usize, lanes: usize, rows: usize) -> (usize, usize) {
-        let first = self.group.seen(self.query + lane);
-        let last = self.group.seen(self.query + lane + lanes - 1);
-        let exist = rows.min(self.group.key_count().saturating_sub(self.key));
-        let clear = first.saturating_sub(self.key).min(exist);
-        (clear, last.saturating_sub(self.key).min(rows))
-    }
-}
-
 /// Keys that are treated side by side: their sums hide the latency of an addition.
 const SIDE: usize = 4;
+/// Powers that are computed side by side.
+const POWERS: usize = 2 * SIDE;
 
 /// The largest score of each query.
 pub(super) fn most<T: Element>(isa: Isa, scores: &[T], lanes: usize, sight: Sight) -> [T; BLOCK] {
@@ -108,16 +83,24 @@ pub(super) fn powers<T: Element>(
             let mut out = [T::ZERO; BLOCK];
             for lane in (0..lanes).step_by(V::LANES) {
                 let (clear, end) = sight.seen(lane, V::LANES, rows);
-                let clear = clear / SIDE * SIDE;
+                let clear = clear / POWERS * POWERS;
                 let shift = V::load(&shift[lane..]);
-                let mut sums = [V::zero(); SIDE];
-                for rows in scores[..clear * BLOCK].chunks_exact_mut(SIDE * BLOCK) {
-                    unroll!(vector K < SIDE: {
-                        let x = &mut rows[K * BLOCK + lane..];
-                        let p = power::<V, SHIFT>(V::load(x), shift);
-                        p.store(x);
-                        sums[K] = sums[K] + p;
-                    });
+                let mut sums = [V::zero(); POWERS];
+                for rows in scores[..clear * BLOCK].chunks_exact_mut(POWERS * BLOCK) {
+                    let mut x = [V::zero(); POWERS];
+                    for (k, x) in x.iter_mut().enumerate() {
+                        *x = V::load(&rows[k * BLOCK + lane..]);
+                    }
+                    if SHIFT {
+                        for x in &mut x {
+                            *x = *x - shift;
+                        }
+                    }
+                    let p = V::apply_each(x, Exp2);
+                    for (k, (sum, p)) in sums.iter_mut().zip(p).enumerate() {
+                        p.store(&mut rows[k * BLOCK + lane..]);
+                        *sum = *sum + p;
+                    }
                 }
                 for first in (clear..end).step_by(SIDE) {
                     unroll!(vector K < SIDE: {
@@ -134,6 +117,7 @@ pub(super) fn powers<T: Element>(
                 for j in end..rows {
                     V::zero().store(&mut scores[j * BLOCK + lane..]);
                 }
+                unroll!(vector K < SIDE: { sums[K] = sums[K] + sums[K + SIDE]; });
                 let sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
                 sum.store(&mut out[lane..]);
             }
@@ -193,15 +177,19 @@ pub(super) fn gradients<T: Element>(
             assert!(dp.len() == scores.len());
             for lane in (0..lanes).step_by(V::LANES) {
                 let (clear, end) = sight.seen(lane, V::LANES, rows);
-                let clear = clear / SIDE * SIDE;
-                let s = scores[..clear * BLOCK].chunks_exact_mut(SIDE * BLOCK);
-                for (s, dp) in s.zip(dp[..clear * BLOCK].chunks_exact_mut(SIDE * BLOCK)) {
-                    unroll!(vector K < SIDE: {
-                        let (s, dp) = (&mut s[K * BLOCK + lane..], &mut dp[K * BLOCK + lane..]);
-                        let p = V::load(s).apply(Exp2);
+                let clear = clear / POWERS * POWERS;
+                let s = scores[..clear * BLOCK].chunks_exact_mut(POWERS * BLOCK);
+                for (s, dp) in s.zip(dp[..clear * BLOCK].chunks_exact_mut(POWERS * BLOCK)) {
+                    let mut x = [V::zero(); POWERS];
+                    for (k, x) in x.iter_mut().enumerate() {
+                        *x = V::load(&s[k * BLOCK + lane..]);
+                    }
+                    let p = V::apply_each(x, Exp2);
+                    for (k, p) in p.into_iter().enumerate() {
+                        let (s, dp) = (&mut s[k * BLOCK + lane..], &mut dp[k * BLOCK + lane..]);
                         (p * V::load(dp)).store(dp);
                         p.store(s);
-                    });
+                    }
                 }
                 for j in clear..end {
                     let (s, dp) = (&mut scores[j * BLOCK + lane..], &mut dp[j * BLOCK + lane..]);

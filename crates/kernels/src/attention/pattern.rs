@@ -222,6 +222,37 @@ impl Group {
     }
 }
 
+/// What the queries from `query` on see of a block of scores: row j is key `key + j`, lane l is
+/// query `query + l`.
+#[derive(Clone, Copy)]
+pub(super) struct Sight<'a> {
+    pub(super) group: &'a Group,
+    pub(super) query: usize,
+    pub(super) key: usize,
+}
+
+impl Sight<'_> {
+    /// How many rows this lane sees; the block may have fewer.
+    #[inline(always)]
+    pub(super) fn rows(&self, lane: usize) -> usize {
+        self.group.seen(self.query + lane).saturating_sub(self.key)
+    }
+
+    /// How many of the lanes from `lane` on do not see row j, at most `lanes`.
+    pub(super) fn blind(&self, j: usize, lane: usize, lanes: usize) -> usize {
+        let blind = self.group.blind(self.query, self.key + j);
+        blind.saturating_sub(lane).min(lanes)
+    }
+
+    /// How many of the first `rows` rows all of the lanes from `lane` on see, and how many any of
+    /// them does.
+    pub(super) fn seen(&self, lane: usize, lanes: usize, rows: usize) -> (usize, usize) {
+        let exist = rows.min(self.group.key_count().saturating_sub(self.key));
+        let clear = self.rows(lane).min(exist);
+        (clear, self.rows(lane + lanes - 1).min(rows))
+    }
+}
+
 impl Pattern {
     /// # Panics
     /// If a block is empty, or the size of a picture is not `length`.

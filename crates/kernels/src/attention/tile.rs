@@ -1,4 +1,4 @@
-//! The microkernel of every product in attention, and the loops that cover a product with tiles.
+//! The microkernel of every product in attention.
 //!
 //! ```text
 //! acc[MR][NV] = start                      // 0, one number a column, or what c holds
@@ -13,38 +13,18 @@
 //!    two vectors, are more multiply-adds for a load of a vector, but also more instructions for a
 //!    multiply-add.
 //! 2. Keys, values and their gradients are rows as they came, and only what belongs to queries is
-//!    transposed, a tile at a time: a is read in rows or in columns, whichever is there ([`Left`]).
+//!    transposed, a tile at a time: a is read in rows or in columns, whichever is there ([`form`]).
 //!    Distances inside blocks are constants.
 //! 3. Operands are padded, so that every height is one of the upper half, and every vector whole.
 //! 4. An element of c is one chain of multiply-adds in the order of k, whatever the tile is.
 
 use super::ahead::Ahead;
+use super::pattern::Sight;
 use crate::element::Element;
-use crate::simd::{Isa, IsaKind, Kernel, Vector, dispatch, opaque, prefetch, prefetch_l2, unroll};
+use crate::simd::{Isa, IsaKind, Kernel, Vector, opaque, prefetch, prefetch_l2, unroll};
 
 /// Most queries that are treated together, and the distance between rows of their blocks.
 pub(super) const BLOCK: usize = 48;
-
-/// How the left operand lies in memory.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Left<'a, T> {
-    /// a[i, p] = data[i * step + p]: keys and values.
-    Rows(&'a [T], usize),
-    /// a[i, p] = data[i * BLOCK + p]: what keys have of queries.
-    Block(&'a [T]),
-    /// a[i, p] = data[p * BLOCK + i]: what queries have of keys.
-    Columns(&'a [T]),
-}
-
-/// What the sums begin with.
-#[derive(Clone, Copy)]
-pub(super) enum Start<'a, T> {
-    Zero,
-    /// One number a column.
-    Columns(&'a [T]),
-    /// What c holds.
-    Sum,
-}
 
 /// Registers of an instruction set, as far as tiles are concerned.
 #[derive(Clone, Copy)]
@@ -52,12 +32,12 @@ pub(super) struct Shape {
     /// Elements of a vector.
     pub(super) lanes: usize,
     /// Heights of the tallest tiles, by the vectors in their rows: of 1, 2 and 3.
-    most: &'static [u32],
+    pub(super) most: &'static [usize],
 }
 
 impl Shape {
     pub(super) fn of<T>(isa: Isa) -> Shape {
-        let (lanes, most): (_, &[u32]) = match isa.kind() {
+        let (lanes, most): (_, &[usize]) = match isa.kind() {
             // f64 has one lane on every instruction set.
             _ if size_of::<T>() == 8 => (1, &[6, 6]),
             IsaKind::Avx512 => (16, &[14, 14, 8]),
@@ -71,46 +51,80 @@ impl Shape {
 
     /// The fewest rows a product may have.
     pub(super) fn least(&self) -> usize {
-        self.most[0] as usize / 2
+        self.most[0] / 2
     }
 }
 
 /// Which distances between rows are [`BLOCK`], and so part of the code.
-mod form {
+pub(super) mod form {
     /// Rows of a at any distance, b and c in blocks: scores.
-    pub(super) const SCORES: u8 = 0;
+    pub(in super::super) const SCORES: u8 = 0;
     /// Rows of a in a block, b and c at any distance: sums over queries.
-    pub(super) const OVER_QUERIES: u8 = 1;
+    pub(in super::super) const OVER_QUERIES: u8 = 1;
     /// Columns of a block, b and c at any distance: sums over keys.
-    pub(super) const OVER_KEYS: u8 = 2;
+    pub(in super::super) const OVER_KEYS: u8 = 2;
+}
+
+/// The first elements of a product, and the distances between rows.
+#[derive(Clone, Copy)]
+pub(super) struct Operands<T> {
+    pub(super) a: *const T,
+    pub(super) a_step: usize,
+    pub(super) b: *const T,
+    pub(super) b_step: usize,
+    pub(super) c: *mut T,
+    pub(super) c_step: usize,
+    pub(super) start: First<T>,
+}
+
+impl<T: Copy> Operands<T> {
+    /// What follows `row` rows of a, `step` steps and `col` columns.
+    #[inline(always)]
+    pub(super) fn from(&self, form: u8, row: usize, step: usize, col: usize) -> Self {
+        let (a_row, a_col) = match form {
+            form::OVER_KEYS => (1, BLOCK),
+            _ => (self.a_step, 1),
+        };
+        Operands {
+            a: self.a.wrapping_add(row * a_row + step * a_col),
+            b: self.b.wrapping_add(step * self.b_step + col),
+            c: self.c.wrapping_add(row * self.c_step + col),
+            start: match self.start {
+                First::Columns(x) => First::Columns(x.wrapping_add(col)),
+                other => other,
+            },
+            ..*self
+        }
+    }
 }
 
 /// Tiles of one height, one below the other.
-struct Tiles<'a, T> {
-    count: usize,
-    k: usize,
-    a: *const T,
-    a_step: usize,
-    b: *const T,
-    b_step: usize,
-    c: *mut T,
-    c_step: usize,
-    start: First<T>,
-    ahead: &'a mut Ahead<T>,
+pub(super) struct Tiles<'a, T> {
+    pub(super) count: usize,
+    /// Steps.
+    pub(super) k: usize,
+    /// Of sums over keys: what the queries see, and the one behind the last of the first tile's.
+    pub(super) sight: &'a Sight<'a>,
+    pub(super) behind: usize,
+    pub(super) at: Operands<T>,
+    pub(super) ahead: &'a mut Ahead<T>,
     /// The first of the lines that a tile brings in, one every four steps, and the next one.
-    line: *const T,
-    line_step: usize,
+    pub(super) line: *const T,
+    pub(super) line_step: usize,
 }
 
-/// [`Start`] of some columns.
+/// What the sums begin with: [`Start`](super::product::Start) of some columns.
 #[derive(Clone, Copy)]
-enum First<T> {
+pub(super) enum First<T> {
     Zero,
     Columns(*const T),
     Sum,
 }
 
-struct Run<'a, 'b, T, const MR: usize, const NV: usize, const FORM: u8>(&'a mut Tiles<'b, T>);
+/// Computes them.
+pub(super) struct Run<'a, 'b, T, const MR: usize, const NV: usize, const FORM: u8>(
+    pub(super) &'a mut Tiles<'b, T>,
+);
 
 impl<T: Element, const MR: usize, const NV: usize, const FORM: u8> Kernel<T>
     for Run<'_, '_, T, MR, NV, FORM>
@@ -131,21 +145,28 @@ impl<T: Element, const MR: usize, const NV: usize, const FORM: u8> Kernel<T>
             unreachable!("attention: a tile of {MR} x {NV} vectors");
         }
         let t = self.0;
+        let all = t.k;
         for _ in 0..t.count {
+            if FORM == form::OVER_KEYS {
+                // Keys that none of the tile's queries sees.
+                t.k = all.min(t.sight.rows(t.behind - 1));
+                t.behind += MR;
+            }
             (t.line, t.line_step) = t.ahead.bring(t.k / 4);
             // SAFETY: `product` has checked that every element lies in its slice.
             unsafe { tile::<V, MR, NV, FORM>(t) };
-            t.a = t.a.wrapping_add(match FORM {
-                form::SCORES => MR * t.a_step,
+            let at = &mut t.at;
+            at.a = at.a.wrapping_add(match FORM {
+                form::SCORES => MR * at.a_step,
                 form::OVER_QUERIES => MR * BLOCK,
                 _ => MR,
             });
             let c_step = if FORM == form::SCORES {
                 BLOCK
             } else {
-                t.c_step
+                at.c_step
             };
-            t.c = t.c.wrapping_add(MR * c_step);
+            at.c = at.c.wrapping_add(MR * c_step);
         }
     }
 }
@@ -158,10 +179,11 @@ impl<T: Element, const MR: usize, const NV: usize, const FORM: u8> Kernel<T>
 #[allow(clippy::needless_range_loop, clippy::pointers_in_nomem_asm_block)]
 #[inline(always)]
 unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const FORM: u8>(t: &Tiles<V::Element>) {
+    let at = &t.at;
     let (b_step, c_step) = if FORM == form::SCORES {
         (BLOCK, BLOCK)
     } else {
-        (t.b_step, t.c_step)
+        (at.b_step, at.c_step)
     };
     // SAFETY: the caller vouches for every element; prefetches never fault.
     unsafe {
@@ -177,7 +199,7 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const FORM: u8>(t: &
                 }
             };
         }
-        match t.start {
+        match at.start {
             First::Zero => {}
             First::Columns(x) => {
                 let mut row = [V::zero(); NV];
@@ -185,29 +207,29 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const FORM: u8>(t: &
                 unroll!(row I < MR: { acc[I] = row; });
             }
             First::Sum => {
-                let mut c = t.c.cast_const();
+                let mut c = at.c.cast_const();
                 unroll!(row I < MR: {
                     unroll!(vector J < NV: { acc[I][J] = V::load_ptr(c.add(J * V::LANES)); });
                     c = below!(c);
                 });
             }
         }
-        let (mut b, mut line) = (t.b, t.line);
+        let (mut b, mut line) = (at.b, t.line);
         // Rows of a by fives: base + {0, 1, 2, 4} steps and base + 3 steps are addressing modes.
-        let a_step: usize = opaque!(t.a_step * size_of::<V::Element>());
-        let a_step3: usize = opaque!(3 * t.a_step * size_of::<V::Element>());
+        let a_step: usize = opaque!(at.a_step * size_of::<V::Element>());
+        let a_step3: usize = opaque!(3 * at.a_step * size_of::<V::Element>());
         const FIVES: usize = 3;
-        let mut a = [t.a; FIVES];
+        let mut a = [at.a; FIVES];
         for g in 0..FIVES {
-            a[g] = t.a.wrapping_add(5 * g * t.a_step);
+            a[g] = at.a.wrapping_add(5 * g * at.a_step);
         }
         // The next tile's rows of a, which leave the first-level cache before they are read again,
         // or of c.
         let mut next = match FORM {
-            form::SCORES => t.a.wrapping_add(MR * t.a_step),
-            _ => t.c.cast_const().wrapping_add(MR * c_step),
+            form::SCORES => at.a.wrapping_add(MR * at.a_step),
+            _ => at.c.cast_const().wrapping_add(MR * c_step),
         };
-        let mut next_a = t.a.wrapping_add(MR * BLOCK);
+        let mut next_a = at.a.wrapping_add(MR * BLOCK);
         let line_of = 64 / size_of::<V::Element>();
         macro_rules! step {
             ($P:literal) => {
@@ -272,118 +294,10 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const FORM: u8>(t: &
             step!(0);
             advance!(1);
         }
-        let mut c = t.c;
+        let mut c = at.c;
         unroll!(row I < MR: {
             unroll!(vector J < NV: { acc[I][J].store_ptr(c.add(J * V::LANES)); });
             c = below!(c);
         });
     }
-}
-
-/// c = start + a b for a `[m, k]`, b `[k, n]`, c `[m, n]`, with the distances between their rows.
-/// While its tiles are computed some of what lies `ahead` is brought in.
-///
-/// Distances are [`BLOCK`], except those of a where scores are computed (a is in rows and b in a
-/// block), and those of b and c otherwise.
-///
-/// # Panics
-/// If an operand is too short, m is less than [`Shape::least`] or n is not whole vectors.
-pub(super) fn product<T: Element>(
-    isa: Isa,
-    [m, k, n]: [usize; 3],
-    a: Left<T>,
-    (b, b_step): (&[T], usize),
-    (c, c_step): (&mut [T], usize),
-    start: Start<T>,
-    ahead: &mut Ahead<T>,
-) {
-    let shape = Shape::of::<T>(isa);
-    assert!(m >= shape.least() && n.is_multiple_of(shape.lanes));
-    if n == 0 {
-        return;
-    }
-    let (form, a, a_len, a_step) = match a {
-        Left::Columns(a) => (form::OVER_KEYS, a, k.saturating_sub(1) * BLOCK + m, BLOCK),
-        Left::Block(a) => (form::OVER_QUERIES, a, (m - 1) * BLOCK + k, BLOCK),
-        Left::Rows(a, step) => (form::SCORES, a, (m - 1) * step + k, step),
-    };
-    assert!(a_len <= a.len() || k == 0);
-    assert!(form != form::SCORES || (b_step, c_step) == (BLOCK, BLOCK));
-    assert!(k == 0 || (k - 1) * b_step + n <= b.len());
-    assert!((m - 1) * c_step + n <= c.len() && (m == 1 || c_step >= n));
-    let mut col = 0;
-    while col < n {
-        // As few columns of tiles as there can be, of nearly equal width.
-        let left = (n - col) / shape.lanes;
-        let most = shape.most.len();
-        let vectors = if left <= most {
-            left
-        } else {
-            left.div_ceil(left.div_ceil(most))
-        };
-        let start = match start {
-            Start::Zero => First::Zero,
-            Start::Columns(x) => First::Columns(x[col..][..vectors * shape.lanes].as_ptr()),
-            Start::Sum => First::Sum,
-        };
-        // Of nearly equal height, by one division: one takes as long as a tenth of a tile and more.
-        let pieces = (m as u32).div_ceil(shape.most[vectors - 1]);
-        let (least, higher) = (m as u32 / pieces, m as u32 % pieces);
-        let (least, higher, pieces) = (least as usize, higher as usize, pieces as usize);
-        let mut row = 0;
-        for (height, count) in [(least + 1, higher), (least, pieces - higher)] {
-            if count == 0 {
-                continue;
-            }
-            let mut tiles = Tiles {
-                count,
-                k,
-                a: a.as_ptr().wrapping_add(match form {
-                    form::OVER_KEYS => row,
-                    _ => row * a_step,
-                }),
-                a_step,
-                b: b.as_ptr().wrapping_add(col),
-                b_step,
-                c: c.as_mut_ptr().wrapping_add(row * c_step + col),
-                c_step,
-                start,
-                ahead: &mut *ahead,
-                line: std::ptr::null(),
-                line_step: 0,
-            };
-            match vectors {
-                1 => by_form::<T, 1>(isa, form, height, &mut tiles),
-                2 => by_form::<T, 2>(isa, form, height, &mut tiles),
-                _ => by_form::<T, 3>(isa, form, height, &mut tiles),
-            }
-            row += count * height;
-        }
-        col += vectors * shape.lanes;
-    }
-}
-
-fn by_form<T: Element, const NV: usize>(isa: Isa, form: u8, height: usize, tiles: &mut Tiles<T>) {
-    match form {
-        form::SCORES => by_height::<T, NV, { form::SCORES }>(isa, height, tiles),
-        form::OVER_QUERIES => by_height::<T, NV, { form::OVER_QUERIES }>(isa, height, tiles),
-        _ => by_height::<T, NV, { form::OVER_KEYS }>(isa, height, tiles),
-    }
-}
-
-/// Runs the instance of a height.
-fn by_height<T: Element, const NV: usize, const FORM: u8>(
-    isa: Isa,
-    height: usize,
-    tiles: &mut Tiles<T>,
-) {
-    macro_rules! instances {
-        ($($mr:literal)*) => {
-            match height {
-                $($mr => dispatch(isa, Run::<T, $mr, NV, FORM>(tiles)),)*
-                _ => unreachable!("attention: a tile of height {height}"),
-            }
-        };
-    }
-    instances!(3 4 5 6 7 8 9 10 11 12 13 14)
 }

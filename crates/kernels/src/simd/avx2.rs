@@ -50,8 +50,8 @@ impl Vector for Avx2 {
         unsafe { _mm256_maskstore_ps(y, lanes(len), self.0) }
     }
     #[inline(always)]
-    fn apply<F: UnaryKernel>(self, f: F) -> Self {
-        f.vector(self)
+    fn apply_each<F: UnaryKernel, const N: usize>(x: [Self; N], f: F) -> [Self; N] {
+        f.vectors(x)
     }
 
     intrinsics! {

@@ -45,8 +45,8 @@ impl Vector for Avx512 {
         if len >= 16 { !0 } else { (1 << len) - 1 }
     }
     #[inline(always)]
-    fn apply<F: UnaryKernel>(self, f: F) -> Self {
-        f.vector(self)
+    fn apply_each<F: UnaryKernel, const N: usize>(x: [Self; N], f: F) -> [Self; N] {
+        f.vectors(x)
     }
 
     intrinsics! {

@@ -105,7 +105,7 @@ impl Vector for Double {
         self.0
     }
     #[inline(always)]
-    fn apply<F: UnaryKernel>(self, f: F) -> Self {
-        Self(f.reference(self.0))
+    fn apply_each<F: UnaryKernel, const N: usize>(x: [Self; N], f: F) -> [Self; N] {
+        x.map(|x| Self(f.reference(x.0)))
     }
 }

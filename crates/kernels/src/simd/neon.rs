@@ -47,8 +47,8 @@ impl Vector for Neon {
         }
     }
     #[inline(always)]
-    fn apply<F: UnaryKernel>(self, f: F) -> Self {
-        f.vector(self)
+    fn apply_each<F: UnaryKernel, const N: usize>(x: [Self; N], f: F) -> [Self; N] {
+        f.vectors(x)
     }
 
     intrinsics! {

@@ -132,8 +132,8 @@ impl Vector for Portable {
         max(max(max(a, e), max(c, g)), max(max(b, f), max(d, h)))
     }
     #[inline(always)]
-    fn apply<F: UnaryKernel>(self, f: F) -> Self {
-        f.vector(self)
+    fn apply_each<F: UnaryKernel, const N: usize>(x: [Self; N], f: F) -> [Self; N] {
+        f.vectors(x)
     }
 }
 

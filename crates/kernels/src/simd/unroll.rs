@@ -13,11 +13,14 @@ macro_rules! unroll {
         unroll!(@ $I $n $body 0 1 2 3)
     };
     (@ $I:ident $n:ident $body:block $($i:literal)*) => {
-        {$(if const { $i < $n } {
+        {
+            const { assert!($n <= [$($i),*].len(), "more rounds than there is code for") };
+            $(if const { $i < $n } {
             #[allow(dead_code)] // some bodies repeat without counting
             const $I: usize = $i;
             $body
-        })*}
+            })*
+        }
     };
 }
 pub(crate) use unroll;

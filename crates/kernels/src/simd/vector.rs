@@ -92,8 +92,14 @@ pub trait Vector:
     fn reduce_add(self) -> Self::Element;
     /// The largest lane; NaN if all are, and unspecified if some are.
     fn reduce_max(self) -> Self::Element;
-    /// An elementwise function: its polynomial on f32, its f64 reference on f64.
-    fn apply<F: UnaryKernel>(self, f: F) -> Self;
+    /// An elementwise function of some vectors: its polynomial on f32, its f64 reference on f64.
+    fn apply_each<F: UnaryKernel, const N: usize>(x: [Self; N], f: F) -> [Self; N];
+
+    /// An elementwise function.
+    #[inline(always)]
+    fn apply<F: UnaryKernel>(self, f: F) -> Self {
+        Self::apply_each([self], f)[0]
+    }
 
     /// A literal in every lane, rounded to the element.
     #[inline(always)]

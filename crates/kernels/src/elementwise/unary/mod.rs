@@ -27,6 +27,14 @@ pub trait UnaryKernel: Copy + Send + Sync + 'static {
     const ACCURACY: Accuracy;
     /// The f32 body; must be `#[inline(always)]`.
     fn vector<V: VectorF32>(self, x: V) -> V;
+    /// The body for vectors side by side.
+    #[inline(always)]
+    fn vectors<V: VectorF32, const N: usize>(self, mut x: [V; N]) -> [V; N] {
+        for x in &mut x {
+            *x = self.vector(*x);
+        }
+        x
+    }
     /// The function in f64: what `vector` is tested against, and what f64 tensors get.
     fn reference(self, x: f64) -> f64;
 }
