@@ -132,7 +132,7 @@ pub(super) fn gather<T: Element>(
     let (strips, units, jobs) = jobs(work, plan.batch, plan.result[0]);
     let shared = Shared(result.as_mut_ptr());
     each(jobs, |job| {
-        let mut image = Images::new(plan, 1);
+        let mut image = Images::new(plan, isa, 1);
         for unit in units * job / jobs..units * (job + 1) / jobs {
             let (n, strip) = (unit / strips, unit % strips);
             let [len, to] =

@@ -3,23 +3,32 @@
 use super::plan::Plan;
 use crate::buffer::Buffer;
 use crate::element::Element;
+use crate::simd::{Isa, Kernel, Vector, dispatch};
+use std::ops::Range;
+
+/// So many bytes are copied at a time, if an image has them: short rows one by one take longer to
+/// begin than to copy.
+const AT_ONCE: usize = 4 << 10;
 
 /// What one job reads at a time. Margins exist only if a used tap falls beside the image; then
-/// rows are copied just before they are first read, so the copy also brings them into the cache.
+/// rows are copied soon before they are first read, so the copy also brings them into the cache.
 /// Rows above and below the image are never read: their runs are left out.
 pub(super) struct Images<'a, T: Element> {
     plan: &'a Plan,
+    isa: Isa,
     count: usize,
     /// Images with margins; empty if none are needed.
     copy: Buffer<T>,
     images: &'a [T],
     /// The rows [first, end) of each image that have been copied.
     copied: [usize; 2],
+    /// The end of the rows that were wanted last, and when there was something to copy last.
+    wanted: [usize; 2],
 }
 
 impl<'a, T: Element> Images<'a, T> {
     /// Room for `count` images at a time.
-    pub(super) fn new(plan: &'a Plan, count: usize) -> Self {
+    pub(super) fn new(plan: &'a Plan, isa: Isa, count: usize) -> Self {
         let len = if plan.margin == [0, 0] {
             0
         } else {
@@ -36,17 +45,19 @@ impl<'a, T: Element> Images<'a, T> {
         }
         Images {
             plan,
+            isa,
             count,
             copy,
             images: &[],
             copied: [0, 0],
+            wanted: [0, 0],
         }
     }
 
     /// Goes on to other images.
     pub(super) fn set(&mut self, images: &'a [T]) {
         self.images = images;
-        self.copied = [0, 0];
+        (self.copied, self.wanted) = ([0, 0], [0, 0]);
     }
 
     /// Elements from one image to the next where they are read.
@@ -54,11 +65,13 @@ impl<'a, T: Element> Images<'a, T> {
         self.plan.source[0] * self.plan.pitch() * self.plan.source[2]
     }
 
-    /// What will be copied next: as many rows as one row of the result advances. Nothing if the
-    /// images are read in place.
+    /// What will be copied next, or of that as many rows as one row of the result advances. Nothing
+    /// if the images are read in place.
     pub(super) fn ahead(&self) -> Option<(*const T, usize)> {
         let row = self.plan.source[1] * self.plan.source[2];
-        let at = self.images.as_ptr().wrapping_add(self.copied[1] * row);
+        let [now, then] = self.wanted;
+        let next = self.copied[1] + now.saturating_sub(then);
+        let at = self.images.as_ptr().wrapping_add(next * row);
         (self.plan.margin != [0, 0]).then_some((at, row * self.plan.step[0]))
     }
 
@@ -69,19 +82,31 @@ impl<'a, T: Element> Images<'a, T> {
             return self.images.as_ptr();
         }
         let [low, high] = self.copied;
-        if low == high {
-            self.copy(first..end);
-            self.copied = [first, end.max(first)];
+        let (low, high) = if low == high {
+            (first, first)
         } else {
-            self.copy(first..low);
+            (low, high)
+        };
+        self.wanted[0] = end;
+        self.copy(first..low);
+        if end > high {
+            let row = self.plan.source[1] * self.plan.source[2] * size_of::<T>() * self.count;
+            let some = high + AT_ONCE / row.max(1);
+            let end = some.min(self.plan.source[0]).max(end);
             self.copy(high..end);
-            self.copied = [first.min(low), end.max(high)];
+            (self.copied[1], self.wanted[1]) = (end, self.wanted[0]);
+        } else {
+            self.copied[1] = high;
         }
+        self.copied[0] = first.min(low);
         let left = self.plan.margin[0] * self.plan.source[2];
         self.copy.as_ptr().wrapping_add(left)
     }
 
-    fn copy(&mut self, rows: std::ops::Range<usize>) {
+    fn copy(&mut self, rows: Range<usize>) {
+        if rows.is_empty() {
+            return;
+        }
         let [height, width, channels] = self.plan.source;
         let (left, width) = (self.plan.margin[0] * channels, width * channels);
         let (pitch, step) = (self.plan.pitch() * channels, self.step());
@@ -89,10 +114,33 @@ impl<'a, T: Element> Images<'a, T> {
         // An empty image still has margins.
         let count = self.images.len().checked_div(len).unwrap_or(self.count);
         for n in 0..count {
-            let image = &self.images[n * len..][..len];
-            for row in rows.clone() {
-                let to = &mut self.copy[n * step + row * pitch + left..][..width];
-                to.copy_from_slice(&image[row * width..][..width]);
+            let from = &self.images[n * len..][rows.start * width..rows.end * width];
+            let to = &mut self.copy[n * step + left..][rows.start * pitch..];
+            dispatch(self.isa, Copy(from, width, to, pitch));
+        }
+    }
+}
+
+/// Rows that follow each other, to some that are `pitch` apart.
+struct Copy<'a, T>(&'a [T], usize, &'a mut [T], usize);
+
+impl<T: Element> Kernel<T> for Copy<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Element = T>>(self) {
+        let Copy(from, width, to, pitch) = self;
+        if width == 0 {
+            return;
+        }
+        let rest = width % V::LANES;
+        for (from, to) in from.chunks_exact(width).zip(to.chunks_mut(pitch)) {
+            let to = &mut to[..width];
+            for i in (0..width - rest).step_by(V::LANES) {
+                V::load(&from[i..]).store(&mut to[i..]);
+            }
+            if rest > 0 {
+                V::load_partial(&from[width - rest..]).store_partial(&mut to[width - rest..]);
             }
         }
     }

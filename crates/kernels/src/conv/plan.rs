@@ -218,9 +218,16 @@ impl Plan {
     /// The runs, out of sorted ones, whose source row exists for row `i` of their phase.
     pub(super) fn reaching<'a>(&self, runs: &'a [Run], i: usize) -> &'a [Run] {
         let at = (i * self.step[0]) as isize;
-        let first = runs.partition_point(|run| at + run.dy < 0);
-        let end = runs.partition_point(|run| at + run.dy < self.source[0] as isize);
-        &runs[first..end]
+        let above = |run: &Run| at + run.dy < 0;
+        let inside = |run: &Run| at + run.dy < self.source[0] as isize;
+        // Most rows; two searches take as long as some steps of a tile.
+        if let [first, .., last] = runs
+            && !above(first)
+            && inside(last)
+        {
+            return runs;
+        }
+        &runs[runs.partition_point(above)..runs.partition_point(inside)]
     }
 
     /// The rows [first, end) of a phase for which the source row `dy` from their own exists.

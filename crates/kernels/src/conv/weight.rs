@@ -201,7 +201,7 @@ impl<T: Element> Sum<'_, T> {
         } else {
             0
         });
-        let mut images = Images::new(plan, group);
+        let mut images = Images::new(plan, self.isa, group);
         if !self.gb.is_null() {
             for panel in self.panels(co) {
                 // SAFETY: the panel's part of the bias's gradient belongs to this job.
