@@ -12,6 +12,7 @@
 //! 2. A product takes as long as a dozen tiles, so what surrounds them has no divisions.
 
 use super::ahead::Ahead;
+use super::pack::KEYS;
 use super::pattern::Sight;
 use super::tile::{BLOCK, First, Operands, Run, Shape, Tiles, form};
 use crate::element::Element;
@@ -51,7 +52,8 @@ pub(super) enum Start<'a, T> {
 /// such keys would add to a sum is taken for 0.
 ///
 /// # Panics
-/// If an operand is too short, m is less than [`Shape::least`] or n is not whole vectors.
+/// If an operand is too short, m is less than [`Shape::least`] or more than [`KEYS`], or n is not
+/// whole vectors.
 pub(super) fn product<T: Element>(
     isa: Isa,
     [m, k, n]: [usize; 3],
@@ -64,7 +66,7 @@ pub(super) fn product<T: Element>(
 ) {
     let shape = Shape::of::<T>(isa);
     // A division by a number that is not known takes as long as a tenth of a tile.
-    assert!(m >= shape.least() && n & (shape.lanes - 1) == 0);
+    assert!((shape.least()..=KEYS).contains(&m) && n & (shape.lanes - 1) == 0);
     if n == 0 {
         return;
     }
@@ -103,7 +105,6 @@ pub(super) fn product<T: Element>(
 /// x / y for numbers of rows: a division takes as long as a tenth of a tile and more.
 #[inline(always)]
 fn quotient(x: usize, y: usize) -> usize {
-    const MOST: usize = 128;
     const INVERSE: [u32; MOST] = {
         let mut inverse = [0; MOST];
         let mut y = 1;
@@ -116,6 +117,10 @@ fn quotient(x: usize, y: usize) -> usize {
     debug_assert!(x < MOST && 0 < y && y < MOST);
     (x * INVERSE[y] as usize) >> 16
 }
+/// What [`quotient`] is exact below: what an inverse is too large by, times x, stays below 1 / y.
+const MOST: usize = 128;
+// Heights are rounded up.
+const _: () = assert!(KEYS + 16 <= MOST);
 
 /// Covers a product with tiles.
 fn cover<T: Element, const FORM: u8>(
@@ -210,4 +215,18 @@ fn by_height<T: Element, const NV: usize, const FORM: u8>(
         };
     }
     instances!(3 4 5 6 7 8 9 10 11 12 13 14)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotients_are_exact() {
+        for x in 0..MOST {
+            for y in 1..MOST {
+                assert_eq!(quotient(x, y), x / y);
+            }
+        }
+    }
 }
