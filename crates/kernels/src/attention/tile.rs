@@ -13,7 +13,7 @@
 //!    two vectors, are more multiply-adds for a load of a vector, but also more instructions for a
 //!    multiply-add.
 //! 2. Keys, values and their gradients are rows as they came, and only what belongs to queries is
-//!    transposed, a tile at a time: a is read in rows or in columns, whichever is there ([`form`]).
+//!    transposed, a tile at a time: a is read in rows or in columns, whichever is there (`form`).
 //!    Distances inside blocks are constants.
 //! 3. Operands are padded, so that every height is one of the upper half, and every vector whole.
 //! 4. An element of c is one chain of multiply-adds in the order of k, whatever the tile is.

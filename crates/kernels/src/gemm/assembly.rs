@@ -1,4 +1,5 @@
-//! Tiles whose loop is assembly: 8 x 3 vectors of AVX-512, 6 x 2 of AVX2.
+//! Tiles whose loop is assembly: 8 x 3 vectors of AVX-512 and, for the columns that are left over,
+//! 8 x 2; 6 x 2 of AVX2.
 //!
 //! ```text
 //! y = a[0, 0]
@@ -93,6 +94,8 @@ macro_rules! row_of_b {
     ($v:ident 4) => { row_of_b!(@ $v " + 4*r10") };
     (@ zmm $at:literal) => { row_of_b!(@@@ zmm $at, 24 0, 25 64, 26 128) };
     (@@ zmm $at:literal) => { row_of_b!(@@@ zmm $at, 27 0, 28 64, 29 128) };
+    (@ pair $at:literal) => { row_of_b!(@@@ zmm $at, 24 0, 25 64) };
+    (@@ pair $at:literal) => { row_of_b!(@@@ zmm $at, 27 0, 28 64) };
     (@ ymm $at:literal) => { row_of_b!(@@@ ymm $at, 12 0, 13 32) };
     (@@ ymm $at:literal) => { row_of_b!(@@@ ymm $at, 12 0, 13 32) };
     (@@@ $v:ident $at:literal, $($x:literal $byte:literal),*) => {
@@ -110,6 +113,14 @@ macro_rules! multiply_add {
     (zmm 5 $p:tt $y:literal) => { multiply_add!(@ $p $y, 15 16 17) };
     (zmm 6 $p:tt $y:literal) => { multiply_add!(@ $p $y, 18 19 20) };
     (zmm 7 $p:tt $y:literal) => { multiply_add!(@ $p $y, 21 22 23) };
+    (pair 0 $p:tt $y:literal) => { multiply_add!(@@@ $p $y, 0 1) };
+    (pair 1 $p:tt $y:literal) => { multiply_add!(@@@ $p $y, 2 3) };
+    (pair 2 $p:tt $y:literal) => { multiply_add!(@@@ $p $y, 4 5) };
+    (pair 3 $p:tt $y:literal) => { multiply_add!(@@@ $p $y, 6 7) };
+    (pair 4 $p:tt $y:literal) => { multiply_add!(@@@ $p $y, 8 9) };
+    (pair 5 $p:tt $y:literal) => { multiply_add!(@@@ $p $y, 10 11) };
+    (pair 6 $p:tt $y:literal) => { multiply_add!(@@@ $p $y, 12 13) };
+    (pair 7 $p:tt $y:literal) => { multiply_add!(@@@ $p $y, 14 15) };
     (ymm 0 $p:tt $y:literal) => { multiply_add!(@@ ymm $y, 0 12, 1 13) };
     (ymm 1 $p:tt $y:literal) => { multiply_add!(@@ ymm $y, 2 12, 3 13) };
     (ymm 2 $p:tt $y:literal) => { multiply_add!(@@ ymm $y, 4 12, 5 13) };
@@ -122,6 +133,8 @@ macro_rules! multiply_add {
     (@ 1 $y:literal, $c:literal $d:literal $e:literal) => {
         multiply_add!(@@ zmm $y, $c 27, $d 28, $e 29)
     };
+    (@@@ 0 $y:literal, $c:literal $d:literal) => { multiply_add!(@@ zmm $y, $c 24, $d 25) };
+    (@@@ 1 $y:literal, $c:literal $d:literal) => { multiply_add!(@@ zmm $y, $c 27, $d 28) };
     (@@ $v:ident $y:literal, $($c:literal $x:literal),*) => {
         concat!($(
             "vfmadd231ps ", stringify!($v), $c, ", ", stringify!($v), $x, ", ", stringify!($v), $y,
@@ -132,6 +145,7 @@ macro_rules! multiply_add {
 
 /// Splats a[i, p].
 macro_rules! splat {
+    (pair $y:literal $form:ident $i:tt $p:tt) => { splat!(zmm $y $form $i $p) };
     ($v:ident $y:literal $form:ident $i:tt $p:tt) => {
         concat!("vbroadcastss ", stringify!($v), $y, ", dword ptr ", at!($form $i $p), "\n")
     };
@@ -156,21 +170,10 @@ macro_rules! rows {
 macro_rules! round {
     (zmm $form:ident odd, $($i:tt)*) => { round!(@ zmm $form 31 30, $($i)*) };
     (zmm $form:ident even, $($i:tt)*) => { round!(@ zmm $form 30 31, $($i)*) };
+    (pair $form:ident odd, $($i:tt)*) => { round!(@ pair $form 31 30, $($i)*) };
+    (pair $form:ident even, $($i:tt)*) => { round!(@ pair $form 30 31, $($i)*) };
     (ymm $form:ident odd, $($i:tt)*) => { round!(@ ymm $form 15 14, $($i)*) };
     (ymm $form:ident even, $($i:tt)*) => { round!(@ ymm $form 14 15, $($i)*) };
-    (@ zmm $form:ident $y:literal $z:literal, $($i:tt)*) => {
-        concat!(
-            row_of_b!(zmm 1), "prefetcht0 [rax]\n",
-            rows!(zmm $form 0 1 0 30 31, $($i)*),
-            row_of_b!(zmm 2), "prefetcht0 [rax + r12]\n",
-            rows!(zmm $form 1 2 1 $y $z, $($i)*),
-            row_of_b!(zmm 3), "prefetcht0 [rax + 2*r12]\n",
-            rows!(zmm $form 2 3 0 30 31, $($i)*),
-            row_of_b!(zmm 4),
-            rows!(zmm $form 3 4 1 $y $z, $($i)*),
-            round!(@@ $form),
-        )
-    };
     (@ ymm $form:ident $y:literal $z:literal, $($i:tt)*) => {
         concat!(
             row_of_b!(ymm 0), "prefetcht0 [rax]\nprefetcht0 [rcx + 8*r10]\n",
@@ -181,6 +184,19 @@ macro_rules! round {
             rows!(ymm $form 2 3 0 14 15, $($i)*),
             row_of_b!(ymm 3), "prefetcht0 [rcx + 8*r10 + 192]\n",
             rows!(ymm $form 3 4 1 $y $z, $($i)*),
+            round!(@@ $form),
+        )
+    };
+    (@ $v:ident $form:ident $y:literal $z:literal, $($i:tt)*) => {
+        concat!(
+            row_of_b!($v 1), "prefetcht0 [rax]\n",
+            rows!($v $form 0 1 0 30 31, $($i)*),
+            row_of_b!($v 2), "prefetcht0 [rax + r12]\n",
+            rows!($v $form 1 2 1 $y $z, $($i)*),
+            row_of_b!($v 3), "prefetcht0 [rax + 2*r12]\n",
+            rows!($v $form 2 3 0 30 31, $($i)*),
+            row_of_b!($v 4),
+            rows!($v $form 3 4 1 $y $z, $($i)*),
             round!(@@ $form),
         )
     };
@@ -206,6 +222,23 @@ macro_rules! run {
             inout("zmm21") $acc[7][0].0, inout("zmm22") $acc[7][1].0, inout("zmm23") $acc[7][2].0,
             out("zmm24") _, out("zmm25") _, out("zmm26") _, out("zmm27") _,
             out("zmm28") _, out("zmm29") _, out("zmm30") _, out("zmm31") _,
+            options(readonly, nostack),
+        )
+    };
+    (pair $form:ident $round:expr, $acc:ident; $($operands:tt)*) => {
+        asm!(
+            row_of_b!(pair 0), splat!(zmm 30 $form 0 0), ".p2align 5", "2:", $round, "jnz 2b",
+            $($operands)*
+            inout("zmm0") $acc[0][0].0, inout("zmm1") $acc[0][1].0,
+            inout("zmm2") $acc[1][0].0, inout("zmm3") $acc[1][1].0,
+            inout("zmm4") $acc[2][0].0, inout("zmm5") $acc[2][1].0,
+            inout("zmm6") $acc[3][0].0, inout("zmm7") $acc[3][1].0,
+            inout("zmm8") $acc[4][0].0, inout("zmm9") $acc[4][1].0,
+            inout("zmm10") $acc[5][0].0, inout("zmm11") $acc[5][1].0,
+            inout("zmm12") $acc[6][0].0, inout("zmm13") $acc[6][1].0,
+            inout("zmm14") $acc[7][0].0, inout("zmm15") $acc[7][1].0,
+            out("zmm24") _, out("zmm25") _, out("zmm27") _, out("zmm28") _,
+            out("zmm30") _, out("zmm31") _,
             options(readonly, nostack),
         )
     };
@@ -314,18 +347,24 @@ macro_rules! tile {
 }
 
 macro_rules! avx512 {
-    ($($rows:ident $columns:ident $mr:literal $parity:ident [$($i:tt)*])*) => {$(
-        tile!($rows: Avx512 zmm "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma" [3; 8],
-            $mr rows 3, round!(zmm rows $parity, $($i)*));
-        tile!($columns: Avx512 zmm "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma" [3; 8],
-            $mr columns 3, round!(zmm columns $parity, $($i)*));
+    ($v:ident $nv:literal: $($rows:ident $columns:ident $mr:literal $parity:ident [$($i:tt)*])*) => {$(
+        tile!($rows: Avx512 $v "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma" [$nv; 8],
+            $mr rows 3, round!($v rows $parity, $($i)*));
+        tile!($columns: Avx512 $v "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma" [$nv; 8],
+            $mr columns 3, round!($v columns $parity, $($i)*));
     )*};
 }
-avx512!(
+avx512!(zmm 3:
     rows_8x48 columns_8x48 8 even [0 1 2 3 4 5 6 7]
     rows_7x48 columns_7x48 7 odd [0 1 2 3 4 5 6]
     rows_6x48 columns_6x48 6 even [0 1 2 3 4 5]
     rows_5x48 columns_5x48 5 odd [0 1 2 3 4]
+);
+avx512!(pair 2:
+    rows_8x32 columns_8x32 8 even [0 1 2 3 4 5 6 7]
+    rows_7x32 columns_7x32 7 odd [0 1 2 3 4 5 6]
+    rows_6x32 columns_6x32 6 even [0 1 2 3 4 5]
+    rows_5x32 columns_5x32 5 odd [0 1 2 3 4]
 );
 
 macro_rules! avx2 {

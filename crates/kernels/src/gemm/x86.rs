@@ -71,33 +71,27 @@ pub(super) static AVX512: Kernels = Kernels {
     copy: avx512_copy,
     wider: Some(&AVX512_WIDER),
 };
+/// Tiles of one to four rows, and those with loops in assembly.
+macro_rules! wider {
+    ($nv:literal: $($columns:ident $rows:ident)*) => {
+        &[
+            [avx512_tile::<1, $nv, false, false, false>, avx512_tile::<1, $nv, true, false, false>],
+            [avx512_tile::<2, $nv, false, false, false>, avx512_tile::<2, $nv, true, false, false>],
+            [avx512_tile::<3, $nv, false, false, false>, avx512_tile::<3, $nv, true, false, false>],
+            [avx512_tile::<4, $nv, false, false, false>, avx512_tile::<4, $nv, true, false, false>],
+            $([assembly::$columns, assembly::$rows]),*
+        ]
+    };
+}
+
 /// [`AVX512`] with wider tiles.
 pub(super) static AVX512_WIDER: Kernels = Kernels {
     tiles: &[
         table!(@ avx512_tile 1 false false [1 2 3 4 5 6 7 8]),
-        table!(@ avx512_tile 2 false false [1 2 3 4 5 6 7 8]),
-        &[
-            [
-                avx512_tile::<1, 3, false, false, false>,
-                avx512_tile::<1, 3, true, false, false>,
-            ],
-            [
-                avx512_tile::<2, 3, false, false, false>,
-                avx512_tile::<2, 3, true, false, false>,
-            ],
-            [
-                avx512_tile::<3, 3, false, false, false>,
-                avx512_tile::<3, 3, true, false, false>,
-            ],
-            [
-                avx512_tile::<4, 3, false, false, false>,
-                avx512_tile::<4, 3, true, false, false>,
-            ],
-            [assembly::columns_5x48, assembly::rows_5x48],
-            [assembly::columns_6x48, assembly::rows_6x48],
-            [assembly::columns_7x48, assembly::rows_7x48],
-            [assembly::columns_8x48, assembly::rows_8x48],
-        ],
+        wider!(2: columns_5x32 rows_5x32 columns_6x32 rows_6x32
+            columns_7x32 rows_7x32 columns_8x32 rows_8x32),
+        wider!(3: columns_5x48 rows_5x48 columns_6x48 rows_6x48
+            columns_7x48 rows_7x48 columns_8x48 rows_8x48),
     ],
     packing: &[
         table!(@ avx512_tile 1 true false [8 7 6 5]),
