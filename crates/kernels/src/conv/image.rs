@@ -81,24 +81,21 @@ impl<'a, T: Element> Images<'a, T> {
         if self.plan.margin == [0, 0] {
             return self.images.as_ptr();
         }
-        let [low, high] = self.copied;
-        let (low, high) = if low == high {
-            (first, first)
-        } else {
-            (low, high)
+        let [low, high] = match self.copied {
+            [low, high] if low == high => [first, first],
+            copied => copied,
         };
-        self.wanted[0] = end;
-        self.copy(first..low);
+        let mut until = high;
         if end > high {
             let row = self.plan.source[1] * self.plan.source[2] * size_of::<T>() * self.count;
             let some = high + AT_ONCE / row.max(1);
-            let end = some.min(self.plan.source[0]).max(end);
-            self.copy(high..end);
-            (self.copied[1], self.wanted[1]) = (end, self.wanted[0]);
-        } else {
-            self.copied[1] = high;
+            until = some.min(self.plan.source[0]).max(end);
+            self.wanted[1] = end;
         }
-        self.copied[0] = first.min(low);
+        self.copy(first..low);
+        self.copy(high..until);
+        self.copied = [first.min(low), until];
+        self.wanted[0] = end;
         let left = self.plan.margin[0] * self.plan.source[2];
         self.copy.as_ptr().wrapping_add(left)
     }

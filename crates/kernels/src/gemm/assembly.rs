@@ -15,8 +15,8 @@
 //!    four steps a round it is 1.5 instructions for each, where that tile has 1.8. A core whose
 //!    other half is busy has half its width and half its window: there this is what counts, and
 //!    this tile is up to 15% faster. On a core of its own both keep the ports filled. Eight rows of
-//!    two vectors, for columns that are left over, are 16 multiply-adds for 28 instructions in
-//!    assembly (a core begins 4 a cycle), 33 as compiled.
+//!    two vectors, for columns that are left over, are 8 cycles of multiply-adds in a step: 28.5
+//!    instructions in assembly, 34.5 as compiled, and a core begins 4 a cycle.
 //! 2. With AVX2 a multiply-add is half as much work, and instructions are what a core of its own
 //!    runs out of: a loop of two steps has 2.2 for each, of which it can do 2.
 //! 3. Reading ahead of use is written down, since half a window does not reach from one step to

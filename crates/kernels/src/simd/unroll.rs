@@ -16,9 +16,9 @@ macro_rules! unroll {
         {
             const { assert!($n <= [$($i),*].len(), "more rounds than there is code for") };
             $(if const { $i < $n } {
-            #[allow(dead_code)] // some bodies repeat without counting
-            const $I: usize = $i;
-            $body
+                #[allow(dead_code)] // some bodies repeat without counting
+                const $I: usize = $i;
+                $body
             })*
         }
     };
