@@ -68,16 +68,15 @@ pub(super) fn run(mut x: Product, c: &mut [f32]) {
         // SAFETY: the rectangle is all of c, and nobody else has it.
         return unsafe { block::run(x, 0..m, 0..n, 0..blocks) };
     }
-    let panels = x.kernels.panels(n);
     let tasks = threads * (work / (LONG * threads)).clamp(1, 2);
     let (down, across) = grid(x, threads, tasks);
     let row = |i: usize| i * m / down;
-    let col = |i: usize| x.kernels.panel_start(n, i * panels / across);
+    let col = |i: usize| column(x, i, across);
     parallel::each(down * across, |task| {
         let (i, j) = (task / across, task % across);
         let (rows, cols) = (row(i)..row(i + 1), col(j)..col(j + 1));
-        // SAFETY: the rectangles of different tasks do not overlap, and columns are cut where
-        // panels begin.
+        // SAFETY: the rectangles of different tasks do not overlap, and columns of a packed b are
+        // cut where panels begin.
         unsafe { block::run(x, rows, cols, 0..blocks) }
     });
 }
@@ -113,6 +112,16 @@ fn split(x: &Product, c: &mut [f32], blocks: usize, parts: usize) {
     fallback::finish(c, x.c_row_stride, (m, n), x.epilogue);
 }
 
+/// Where part `i` of the columns begins, or the last one ends: where a panel does if they are
+/// packed, else as evenly as whole vectors allow.
+fn column(x: &Product, i: usize, parts: usize) -> usize {
+    let n = x.b.cols();
+    match x.b {
+        Rhs::Packed(..) => x.kernels.panel_start(n, i * x.kernels.panels(n) / parts),
+        Rhs::Plain(_) => (i * x.kernels.vectors(n) / parts * x.kernels.lanes).min(n),
+    }
+}
+
 /// How many parts the rows and the columns are cut into: at most `tasks` in all.
 fn grid(x: &Product, threads: usize, tasks: usize) -> (usize, usize) {
     let (m, n) = (x.a.rows, x.b.cols());
@@ -132,9 +141,8 @@ fn grid(x: &Product, threads: usize, tasks: usize) -> (usize, usize) {
         let rounds = (down * across).div_ceil(threads);
         // Time of the slowest thread: multiply-adds of the largest rectangle, what becomes of its
         // part of a, and packing.
-        let edge = |j: usize| x.kernels.panel_start(n, j * panels / across);
-        let wide = (0..across).map(|j| edge(j + 1) - edge(j)).max();
-        let (high, wide) = (m.div_ceil(down) as f64, wide.unwrap_or(n) as f64);
+        let wide = (0..across).map(|j| column(x, j + 1, across) - column(x, j, across));
+        let (high, wide) = (m.div_ceil(down) as f64, wide.max().unwrap_or(n) as f64);
         let time = rounds as f64 * (high * wide + of_a * high + of_b * wide);
         if time < best.0 {
             best = (time, (down, across));

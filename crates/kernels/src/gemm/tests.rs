@@ -305,6 +305,8 @@ fn caches_do_not_change_a_bit() {
         (58, 2048, 70),
         (1024, 40, 33),
         (256, 640, 40),
+        // Rows of b collide.
+        (45, 30, 1024),
     ];
     for (isa, (m, k, n)) in Isa::available().flat_map(|isa| shapes.map(|shape| (isa, shape))) {
         for layout in [Layout::Rows, Layout::Cols] {
