@@ -1,5 +1,5 @@
-//! How many floating-point operations the matrix products, convolutions, attentions and LSTMs of a
-//! run do.
+//! How many floating-point operations the matrix products, convolutions, attentions, LSTMs and
+//! NADEs of a run do.
 //!
 //! Counted where the work is asked for, as two for each multiply-add of the operation itself:
 //! tails of vectors and masked taps do not count, and where minimal filtering saves products

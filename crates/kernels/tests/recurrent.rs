@@ -80,7 +80,7 @@ fn close<T: Element>(found: &[T], expected: &[f64], tolerance: f64, what: &str) 
     }
 }
 
-const SHAPES: [[usize; 4]; 12] = [
+const SHAPES: [[usize; 4]; 15] = [
     [0, 3, 3, 4],
     [2, 0, 3, 4],
     [2, 3, 0, 4],
@@ -93,6 +93,10 @@ const SHAPES: [[usize; 4]; 12] = [
     [1, 9, 8, 17],
     [1, 2, 15, 33],
     [1, 14, 13, 2],
+    // Some vectors of channels at a time, and what is left over.
+    [1, 4, 10, 48],
+    [1, 3, 12, 70],
+    [1, 2, 11, 112],
 ];
 
 #[test]
@@ -148,6 +152,35 @@ fn gradients_agree_with_finite_differences() {
                 );
             }
         }
+    }
+}
+
+/// As many channels as take some tiles of several vectors: along one direction.
+#[test]
+fn gradients_of_many_channels_agree_with_finite_differences() {
+    let l = sizes([1, 3, 11, 38]);
+    for (isa, scan) in Isa::available().flat_map(|isa| SCANS.map(|scan| (isa, scan))) {
+        let x = numbers::<f64>(1, 4 * l.states_len());
+        // Gates that are not all open or closed.
+        let w: Vec<_> = numbers::<f64>(2, l.weights_len(scan));
+        let w: Vec<_> = w.iter().map(|w| 0.3 * w).collect();
+        let gh = numbers::<f64>(3, l.states_len());
+        let (dx, dw) = (numbers::<f64>(4, x.len()), numbers::<f64>(5, w.len()));
+        let [gx, gw] = isa.scoped(|| gradients(&l, scan, &x, &w, &gh));
+        let dot = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
+        let at = |delta: f64| {
+            let moved = |at: &[f64], by: &[f64]| -> Vec<f64> {
+                at.iter().zip(by).map(|(at, by)| at + delta * by).collect()
+            };
+            dot(&lstm(&l, scan, &moved(&x, &dx), &moved(&w, &dw)), &gh)
+        };
+        let step = 1e-6;
+        let expected = (at(step) - at(-step)) / (2.0 * step);
+        let found = dot(&gx, &dx) + dot(&gw, &dw);
+        assert!(
+            (found - expected).abs() < 1e-6 * (1.0 + expected.abs()),
+            "{scan:?} on {isa}: expected {expected}, found {found}"
+        );
     }
 }
 

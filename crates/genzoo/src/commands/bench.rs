@@ -111,7 +111,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         print(format!(
             "{}: {size} images a step, {}, {}, median of {} steps\n\
              {} images/s, {:.3} ms a step\n\
-             {gflops:.1} GFLOP/s in matrix products and convolutions, {:.0}% of the {peak:.0} that {} can do\n\
+             {gflops:.1} GFLOP/s in products and convolutions, {:.0}% of the {peak:.0} that {} can do\n\
              peak memory {}",
             entry.name,
             counted(threads, "thread"),

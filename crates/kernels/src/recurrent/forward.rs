@@ -12,16 +12,17 @@
 //!    skewed copy is made. Beyond the edge they see a row of zeros.
 //! 2. A picture depends on no other, so there is no barrier between steps, and the weights of a
 //!    vector of channels (12 KB for 16 channels) stay in the first-level cache.
+//! 3. What a tile starts from and what it writes comes in while the one before is computed: four
+//!    gates of some cells are more streams than the hardware follows, on a diagonal above all.
 
-use super::product::{Left, MOST, TAPS, cells, multiply};
-use super::walk::Walk;
+use super::product::{Left, TAPS, cells, multiply};
+use super::walk::{Tile, Walk};
 use super::{Forward, Lstm};
 use crate::buffer::Buffer;
-use crate::cut::Cut;
 use crate::element::Element;
 use crate::elementwise::unary::{Sigmoid, Tanh};
 use crate::parallel::{Shared, each};
-use crate::simd::{Isa, Kernel, Vector, dispatch};
+use crate::simd::{Isa, Kernel, Vector, dispatch, prefetch};
 
 pub(super) fn run<T: Element>(l: &Lstm, passes: &mut [Forward<T>]) {
     let isa = Isa::current();
@@ -51,6 +52,9 @@ pub(super) fn run<T: Element>(l: &Lstm, passes: &mut [Forward<T>]) {
         );
     });
 }
+
+/// Most cells of a tile, by a vector of each gate.
+const CELLS: usize = cells(16, 4);
 
 /// A pass with its weights in the order in which tiles read them: by vector of channels, tap,
 /// channel seen, gate.
@@ -102,27 +106,32 @@ impl<T: Element> Kernel<T> for Picture<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vector<Element = T>>(self) {
-        let walk = self.job.walk;
-        for step in 0..walk.steps() {
-            let most = const { cells(V::LANES, 4) };
-            for some in Cut::new(0..walk.cells(step), most).parts() {
-                self.cells::<V>(step, some.start, some.len());
-            }
+        let mut tiles = self.job.walk.tiles(const { cells(V::LANES, 4) });
+        let mut next = tiles.next();
+        while let Some(tile) = next {
+            next = tiles.next();
+            self.cells::<V>(&tile, next.as_ref());
         }
     }
 }
 
 impl<T: Element> Picture<'_, '_, T> {
+    /// Computes the cells of a tile and brings in what those of the next one start from.
     #[inline(always)]
-    fn cells<V: Vector<Element = T>>(&self, step: usize, first: usize, count: usize) {
+    fn cells<V: Vector<Element = T>>(&self, tile: &Tile, next: Option<&Tile>) {
         let (job, walk, channels) = (self.job, self.job.walk, self.l.channels);
         let (scan, base) = (walk.scan, self.picture * walk.height * walk.width);
-        let h = job.h.get();
-        let mut seen: Left<T> = [[self.zeros.as_ptr(); MOST]; TAPS];
-        let (mut own, mut before) = ([0; MOST], [None; MOST]);
-        for i in 0..count {
-            let place = walk.place(step, first + i);
-            own[i] = base + place.0 * walk.width + place.1;
+        let (h, count) = (job.h.get(), tile.cells.len());
+        let mut ahead = [0; CELLS];
+        let places = next.into_iter().flat_map(|tile| walk.places(tile));
+        for (cell, place) in ahead.iter_mut().zip(places) {
+            *cell = base + walk.index(place);
+        }
+        let ahead = &ahead[..next.map_or(0, |tile| tile.cells.len())];
+        let mut seen: Left<T, CELLS> = [[self.zeros.as_ptr(); CELLS]; TAPS];
+        let (mut own, mut before) = ([0; CELLS], [None; CELLS]);
+        for (i, place) in walk.places(tile).enumerate() {
+            own[i] = base + walk.index(place);
             for (tap, &offset) in scan.offsets().iter().enumerate() {
                 if let Some(at) = walk.at(place, offset) {
                     seen[tap][i] = h.wrapping_add((base + at) * channels);
@@ -135,12 +144,22 @@ impl<T: Element> Picture<'_, '_, T> {
         let rows = scan.taps() * channels;
         for (vector, c) in (0..channels).step_by(V::LANES).enumerate() {
             let len = (channels - c).min(V::LANES);
-            let mut acc = [[V::zero(); 4]; MOST];
+            let mut acc = [[V::zero(); 4]; CELLS];
             for i in 0..count {
                 for (gate, sum) in acc[i].iter_mut().enumerate() {
                     let x = &job.x[4 * channels * own[i] + gate * channels + c..][..len];
                     *sum = V::load_partial(x);
                 }
+            }
+            // Reason 3.
+            for cell in ahead {
+                for gate in 0..4 {
+                    let at = (4 * cell + gate) * channels + c;
+                    prefetch(job.x.as_ptr().wrapping_add(at));
+                    prefetch(job.gates.get().wrapping_add(at));
+                }
+                prefetch(job.states.get().wrapping_add(cell * channels + c));
+                prefetch(h.wrapping_add(cell * channels + c));
             }
             let w = &job.w[vector * rows * 4 * V::LANES..][..rows * 4 * V::LANES];
             // SAFETY: rows of h and zeros have `channels` numbers, and w as many rows of four

@@ -3,16 +3,18 @@
 use crate::simd::{Vector, unroll};
 
 /// Most cells of a tile, and most cells that a cell sees.
-pub(super) const MOST: usize = 6;
+pub(super) const MOST: usize = 10;
 pub(super) const TAPS: usize = 3;
 
 /// Where the rows of the left operand are: by tap, by cell.
-pub(super) type Left<T> = [[*const T; MOST]; TAPS];
+pub(super) type Left<T, const CELLS: usize> = [[*const T; CELLS]; TAPS];
 
-/// How many cells by `nv` vectors the registers have room for.
+/// How many cells by `nv` vectors there are registers for, the general ones that point to cells
+/// included: more than latency times ports of the multiply-adds, where there are so many vectors.
 pub(super) const fn cells(lanes: usize, nv: usize) -> usize {
     match (lanes, nv) {
-        (_, 1) | (16 | 4, _) => MOST,
+        (_, 1) | (16, 2) => MOST,
+        (_, 2) | (16 | 4, _) => 6,
         (8, _) => 2,
         _ => 3,
     }
@@ -24,22 +26,26 @@ pub(super) const fn cells(lanes: usize, nv: usize) -> usize {
 /// `depth` numbers can be read at each of the first `rows` pointers of every tap, and `NV` vectors
 /// for each of the rows of b, one after the other.
 #[inline(always)]
-pub(super) unsafe fn multiply<V: Vector, const NV: usize>(
+pub(super) unsafe fn multiply<V: Vector, const NV: usize, const CELLS: usize, const SEEN: usize>(
     rows: usize,
-    (a, taps): (&Left<V::Element>, usize),
+    (a, taps): (&Left<V::Element, SEEN>, usize),
     depth: usize,
     b: *const V::Element,
-    acc: &mut [[V; NV]; MOST],
+    acc: &mut [[V; NV]; CELLS],
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         match rows {
-            1 => tile::<V, 1, NV>(&a[..taps], depth, b, acc),
-            2 => tile::<V, 2, NV>(&a[..taps], depth, b, acc),
-            3 => tile::<V, 3, NV>(&a[..taps], depth, b, acc),
-            4 => tile::<V, 4, NV>(&a[..taps], depth, b, acc),
-            5 => tile::<V, 5, NV>(&a[..taps], depth, b, acc),
-            6 => tile::<V, 6, NV>(&a[..taps], depth, b, acc),
+            1 => tile::<V, 1, NV, CELLS, SEEN>(&a[..taps], depth, b, acc),
+            2 => tile::<V, 2, NV, CELLS, SEEN>(&a[..taps], depth, b, acc),
+            3 => tile::<V, 3, NV, CELLS, SEEN>(&a[..taps], depth, b, acc),
+            4 => tile::<V, 4, NV, CELLS, SEEN>(&a[..taps], depth, b, acc),
+            5 => tile::<V, 5, NV, CELLS, SEEN>(&a[..taps], depth, b, acc),
+            6 => tile::<V, 6, NV, CELLS, SEEN>(&a[..taps], depth, b, acc),
+            7 => tile::<V, 7, NV, CELLS, SEEN>(&a[..taps], depth, b, acc),
+            8 => tile::<V, 8, NV, CELLS, SEEN>(&a[..taps], depth, b, acc),
+            9 => tile::<V, 9, NV, CELLS, SEEN>(&a[..taps], depth, b, acc),
+            10 => tile::<V, 10, NV, CELLS, SEEN>(&a[..taps], depth, b, acc),
             _ => unreachable!("recurrent: a tile of {rows} cells"),
         }
     }
@@ -48,13 +54,19 @@ pub(super) unsafe fn multiply<V: Vector, const NV: usize>(
 /// # Safety
 /// As [`multiply`].
 #[inline(always)]
-unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(
-    a: &[[*const V::Element; MOST]],
+unsafe fn tile<
+    V: Vector,
+    const MR: usize,
+    const NV: usize,
+    const CELLS: usize,
+    const SEEN: usize,
+>(
+    a: &[[*const V::Element; SEEN]],
     depth: usize,
     mut b: *const V::Element,
-    acc: &mut [[V; NV]; MOST],
+    acc: &mut [[V; NV]; CELLS],
 ) {
-    if const { MR > cells(V::LANES, NV) } {
+    if const { MR > cells(V::LANES, NV) || MR > CELLS } {
         unreachable!("recurrent: a tile of {MR} cells by {NV} vectors");
     }
     let mut sums = [[V::zero(); NV]; MR];

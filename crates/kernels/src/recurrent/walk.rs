@@ -1,6 +1,8 @@
 //! The order in which a scan visits a picture, and which cells a cell depends on.
 
 use crate::conv::{Conv2d, Padding, Taps};
+use crate::cut::Cut;
+use std::ops::Range;
 
 /// Which cells pass their state on to which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,8 +64,14 @@ pub(super) struct Walk {
     pub(super) width: usize,
 }
 
+/// Cells of a step that are computed together.
+pub(super) struct Tile {
+    pub(super) step: usize,
+    pub(super) cells: Range<usize>,
+}
+
 impl Walk {
-    pub(super) fn steps(&self) -> usize {
+    fn steps(&self) -> usize {
         match self.scan {
             _ if self.height * self.width == 0 => 0,
             Scan::Row => self.height,
@@ -72,11 +80,32 @@ impl Walk {
     }
 
     /// How many cells a step has.
-    pub(super) fn cells(&self, step: usize) -> usize {
+    fn cells(&self, step: usize) -> usize {
         match self.scan {
             Scan::Row => self.width,
             Scan::Diagonal { .. } => step.min(self.height - 1) + 1 - self.top(step),
         }
+    }
+
+    /// At most so many cells of a step, one tile after the other through all steps.
+    pub(super) fn tiles(self, most: usize) -> impl Iterator<Item = Tile> {
+        self.tiles_of(0..self.steps(), most)
+    }
+
+    /// As [`tiles`](Walk::tiles), from the last step to the first.
+    pub(super) fn tiles_back(self, most: usize) -> impl Iterator<Item = Tile> {
+        self.tiles_of((0..self.steps()).rev(), most)
+    }
+
+    fn tiles_of(
+        self,
+        steps: impl Iterator<Item = usize>,
+        most: usize,
+    ) -> impl Iterator<Item = Tile> {
+        steps.flat_map(move |step| {
+            let parts = Cut::new(0..self.cells(step), most).parts();
+            parts.map(move |cells| Tile { step, cells })
+        })
     }
 
     /// The row where a diagonal begins.
@@ -84,8 +113,14 @@ impl Walk {
         (step + 1).saturating_sub(self.width)
     }
 
+    /// Rows and columns of the cells of a tile.
+    pub(super) fn places(self, tile: &Tile) -> impl Iterator<Item = (usize, usize)> {
+        let step = tile.step;
+        tile.cells.clone().map(move |i| self.place(step, i))
+    }
+
     /// Row and column of cell `i` of a step.
-    pub(super) fn place(&self, step: usize, i: usize) -> (usize, usize) {
+    fn place(&self, step: usize, i: usize) -> (usize, usize) {
         match self.scan {
             Scan::Row => (step, i),
             Scan::Diagonal { mirrored } => {
@@ -95,6 +130,11 @@ impl Walk {
                 (row, if mirrored { mirror } else { column })
             }
         }
+    }
+
+    /// The index of a cell.
+    pub(super) fn index(&self, (row, column): (usize, usize)) -> usize {
+        row * self.width + column
     }
 
     /// The index of the cell at an offset, if there is one.
@@ -109,7 +149,7 @@ impl Walk {
         let column = column
             .checked_add_signed(offset.1)
             .filter(|&c| c < self.width)?;
-        Some(row * self.width + column)
+        Some(self.index((row, column)))
     }
 
     /// Which of the states that are under way belongs to a cell.

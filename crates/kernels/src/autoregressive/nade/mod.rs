@@ -24,6 +24,7 @@ pub use running::Running;
 
 use crate::element::Element;
 use crate::elementwise::unary::{Relu, Sigmoid};
+use crate::flops;
 use crate::simd::Vector;
 
 /// The function of the hidden units.
@@ -72,6 +73,12 @@ impl<T: Element> Nade<'_, T> {
         self.b.len()
     }
 
+    /// The multiply-adds of the logits for so many inputs; by `v` and by act(a) the gradients have
+    /// as many each. How often a changes depends on the inputs and does not count.
+    fn products(&self, inputs: usize) -> u64 {
+        inputs as u64 * self.hidden() as u64
+    }
+
     #[track_caller]
     fn check(&self, x: usize, y: usize) {
         let (dims, hidden) = (self.dims(), self.hidden());
@@ -94,6 +101,7 @@ impl<T: Element> Nade<'_, T> {
     #[track_caller]
     pub fn logits(&self, x: &[T], logits: &mut [T]) {
         self.check(x.len(), logits.len());
+        flops::add(|| 2 * self.products(x.len()));
         if !x.is_empty() {
             T::nade_logits(*self, x, logits);
         }
@@ -117,6 +125,7 @@ impl<T: Element> Nade<'_, T> {
             [self.w.len(), self.b.len(), self.v.len(), self.c.len()],
             "nade: gradients must have the lengths of w, b, v, c"
         );
+        flops::add(|| 4 * self.products(x.len()));
         if !x.is_empty() {
             T::nade_gradients(*self, x, g, gradients);
         }
