@@ -102,6 +102,23 @@ fn unary_functions_take_every_length() {
 }
 
 #[test]
+fn unary_functions_do_not_depend_on_the_place() {
+    // Vectors side by side, one vector, and a part of one, on every instruction set.
+    const LEN: usize = 2 * 16 + 16 + 8 + 3;
+    for &f in Unary::ALL {
+        for &x in SPECIAL.iter().chain(&numbers(50, 6)) {
+            on_every_isa(|isa| {
+                let mut y = [x; LEN];
+                elementwise::unary_in_place(f, &mut y);
+                let last = y[LEN - 1].to_bits();
+                let alike = y.iter().all(|y| y.to_bits() == last);
+                assert!(alike, "{} {x:e} on {isa}: {y:?}", f.name());
+            });
+        }
+    }
+}
+
+#[test]
 fn doubles_are_the_references() {
     let x: Vec<f64> = numbers(100, 2).into_iter().map(f64::from).collect();
     for &f in Unary::ALL {

@@ -116,23 +116,14 @@ pub(super) fn line<V: Vector, K: Lanewise<M, N>, const M: usize, const N: usize>
     let len = written.first().map_or(0, |y| y.len());
     assert!(written.iter().all(|y| y.len() == len) && read.iter().all(|x| x.len() == len));
     let mut i = 0;
+    while i + V::Wide::LANES <= len {
+        // SAFETY: every slice has `len` elements (asserted above).
+        unsafe { step::<V::Wide, K, M, N>(kernel, &mut written, read, i) };
+        i += V::Wide::LANES;
+    }
     while i + V::LANES <= len {
-        let mut y = [V::zero(); M];
-        let mut x = [V::zero(); N];
-        for (y, written) in y.iter_mut().zip(&written) {
-            // SAFETY: every slice has `len` elements (asserted above), and
-            // i + LANES <= len.
-            *y = unsafe { V::load_ptr(written.as_ptr().add(i)) };
-        }
-        for (x, read) in x.iter_mut().zip(&read) {
-            // SAFETY: as above.
-            *x = unsafe { V::load_ptr(read.as_ptr().add(i)) };
-        }
-        let y = kernel.apply(y, x);
-        for (y, written) in y.into_iter().zip(&mut written) {
-            // SAFETY: as above.
-            unsafe { y.store_ptr(written.as_mut_ptr().add(i)) };
-        }
+        // SAFETY: as above.
+        unsafe { step::<V, K, M, N>(kernel, &mut written, read, i) };
         i += V::LANES;
     }
     if i < len {
@@ -148,5 +139,33 @@ pub(super) fn line<V: Vector, K: Lanewise<M, N>, const M: usize, const N: usize>
         for (y, written) in y.into_iter().zip(&mut written) {
             y.store_partial(&mut written[i..]);
         }
+    }
+}
+
+/// One vector of each slice, from element `i`.
+///
+/// # Safety
+/// Every slice has `i + LANES` elements or more.
+#[inline(always)]
+unsafe fn step<V: Vector, K: Lanewise<M, N>, const M: usize, const N: usize>(
+    kernel: K,
+    written: &mut [&mut [V::Element]; M],
+    read: [&[V::Element]; N],
+    i: usize,
+) {
+    let mut y = [V::zero(); M];
+    let mut x = [V::zero(); N];
+    for (y, written) in y.iter_mut().zip(&*written) {
+        // SAFETY: the caller's promise.
+        *y = unsafe { V::load_ptr(written.as_ptr().add(i)) };
+    }
+    for (x, read) in x.iter_mut().zip(&read) {
+        // SAFETY: the caller's promise.
+        *x = unsafe { V::load_ptr(read.as_ptr().add(i)) };
+    }
+    let y = kernel.apply(y, x);
+    for (y, written) in y.into_iter().zip(written) {
+        // SAFETY: the caller's promise.
+        unsafe { y.store_ptr(written.as_mut_ptr().add(i)) };
     }
 }

@@ -27,6 +27,7 @@ impl Sealed for Avx2 {}
 impl Vector for Avx2 {
     type Element = f32;
     type Mask = __m256;
+    type Wide = super::pair::Pair<Self>;
     const LANES: usize = 8;
 
     #[inline(always)]

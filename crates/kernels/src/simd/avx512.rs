@@ -18,6 +18,7 @@ impl Sealed for Avx512 {}
 impl Vector for Avx512 {
     type Element = f32;
     type Mask = __mmask16;
+    type Wide = super::pair::Pair<Self>;
     const LANES: usize = 16;
 
     #[inline(always)]

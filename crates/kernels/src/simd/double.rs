@@ -15,6 +15,7 @@ impl Sealed for Double {}
 impl Vector for Double {
     type Element = f64;
     type Mask = bool;
+    type Wide = Self;
     const LANES: usize = 1;
 
     #[inline(always)]

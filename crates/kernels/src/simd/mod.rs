@@ -6,6 +6,7 @@
 mod dispatch;
 mod double;
 mod isa;
+mod pair;
 mod portable;
 mod prefetch;
 mod unroll;

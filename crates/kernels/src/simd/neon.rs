@@ -16,6 +16,7 @@ impl Sealed for Neon {}
 impl Vector for Neon {
     type Element = f32;
     type Mask = uint32x4_t;
+    type Wide = Self;
     const LANES: usize = 4;
 
     #[inline(always)]

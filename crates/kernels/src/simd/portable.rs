@@ -34,6 +34,7 @@ impl Sealed for Portable {}
 impl Vector for Portable {
     type Element = f32;
     type Mask = f32x8;
+    type Wide = Self;
     const LANES: usize = 8;
 
     #[inline(always)]

@@ -38,6 +38,8 @@ pub trait Vector:
     type Element: Element;
     /// One truth value a lane.
     type Mask: Copy;
+    /// As many vectors side by side as suit chains of operations; itself where one does.
+    type Wide: Vector<Element = Self::Element>;
     /// How many elements one vector holds.
     const LANES: usize;
 
