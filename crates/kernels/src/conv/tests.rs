@@ -263,6 +263,7 @@ fn shapes() -> Vec<Conv2d> {
         halved([2, 8, 8, 24], 40),
         same([1, 20, 20, 8], 8, 3).with_dilation([2, 3]),
         same([1, 11, 13, 70], 65, 3).with_taps(mask(3, 1)),
+        same([1, 9, 13, 64], 64, 5).with_taps(mask(5, 0)),
         same([1, 28, 28, 64], 128, 3).with_taps(Taps::from_fn(3, 3, |r, c| r == 1 && c < 2)),
         Conv2d::new([2, 13, 12, 64], 72, [2, 1]).with_padding(Padding {
             top: 1,
@@ -317,7 +318,9 @@ fn fast_sums_hold_nothing_that_their_taps_do_not_see() {
         ..Padding::NONE
     };
     let tall = Conv2d::new([1, 9, 11, 64], 64, [2, 1]).with_padding(top);
-    for g in [wide, b, tall] {
+    let five = Conv2d::new([1, 9, 11, 64], 64, [5, 5]).with_padding(Padding::uniform(2));
+    let five = five.with_taps(Taps::from_fn(5, 5, |r, c| r * 5 + c < 12));
+    for g in [wide, b, tall, five] {
         let [x, w, _] = tensors::<f32>(&g);
         let w: Vec<_> = w
             .iter()
@@ -351,7 +354,7 @@ fn fast_sums_hold_nothing_that_their_taps_do_not_see() {
 
 /// How much work is left, and where it would not pay.
 #[test]
-fn minimal_filtering_is_for_wide_layers_with_two_or_three_neighbouring_taps() {
+fn minimal_filtering_is_for_wide_layers_whose_taps_have_neighbours() {
     let left = |g: Conv2d| {
         let plan = plan::Plan::forward(&g);
         let form = winograd::Form::paying(&g, &plan);
@@ -372,7 +375,9 @@ fn minimal_filtering_is_for_wide_layers_with_two_or_three_neighbouring_taps() {
         // One tap alone in a kernel row.
         (same(image, 64, 3).with_taps(mask(0)), None),
         (same(image, 64, 1), None),
-        (same(image, 64, 5), None),
+        (same(image, 64, 5), Some(7.0 / 10.0)),
+        (same(image, 64, 4), Some(6.0 / 8.0)),
+        (same(image, 64, 7), Some(10.0 / 14.0)),
         (same(image, 64, 3).with_stride([2, 2]), None),
         (same([1, 28, 28, 32], 64, 3), None),
         (same([1, 7, 7, 64], 64, 3), None),

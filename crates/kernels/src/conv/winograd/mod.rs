@@ -1,5 +1,6 @@
 //! Winograd's minimal filtering along one axis: two neighbouring results of two taps from three
-//! products instead of four, of three taps from four instead of six.
+//! products instead of four, of three taps from four instead of six; longer rows of taps are cut
+//! into such.
 //!
 //! S. Winograd 1980, "Arithmetic Complexity of Computations"; A. Lavin and S. Gray 2016, "Fast
 //! Algorithms for Convolutional Neural Networks", arXiv:1509.09308, section 4.1.
@@ -78,7 +79,7 @@ enum Axis {
 /// Kernel rows with the same taps: their products are summed before they are transformed back.
 #[derive(Clone, Copy, Debug, Default)]
 struct Group {
-    /// 2 or 3.
+    /// Of each of its kernel rows: 2 or 3.
     taps: usize,
     /// The first tap, counted along the axis from a pair's first pixel.
     first: isize,
@@ -95,6 +96,22 @@ impl Group {
     fn products(&self) -> usize {
         self.taps + 1
     }
+}
+
+/// The taps of a kernel row, two or more, in threes and twos.
+fn parts(run: &Run, taps: usize) -> impl Iterator<Item = Run> + use<> {
+    let run = *run;
+    let twos = (3 - taps % 3) % 3;
+    let threes = (taps - 2 * twos) / 3;
+    (0..threes + twos).map(move |part| {
+        let before = 2 * part + part.min(threes);
+        let last = before + if part < threes { 2 } else { 1 };
+        Run {
+            dx: [before, last].map(|q| run.dx[0] + q as isize),
+            tap: run.tap.wrapping_add_signed(before as isize * run.tap_step),
+            ..run
+        }
+    })
 }
 
 /// A convolution as pairs of results.
@@ -122,8 +139,8 @@ impl Form<'_> {
         pays.then_some(form)
     }
 
-    /// The form of a convolution, if it has one: stride and dilation are 1, and each kernel row
-    /// has two or three neighbouring taps, or one column has them.
+    /// The form of a convolution, if it has one: stride and dilation are 1, and no kernel row has
+    /// a tap without neighbours, or all taps are two or three of one column.
     pub(super) fn of<'a>(g: &Conv2d, plan: &'a Plan) -> Option<Form<'a>> {
         let is_empty = plan.source.contains(&0) || plan.result.contains(&0);
         if g.stride != [1, 1] || g.dilation != [1, 1] || is_empty {
@@ -132,38 +149,40 @@ impl Form<'_> {
         let [height, width, _] = plan.result;
         let runs = plan.runs(plan.phases().first()?);
         let taps = |run: &Run| (run.dx[1] + 1 - run.dx[0]) as usize;
-        let mut rows = Buffer::filled(runs.len(), Run::default());
-        let mut groups = Buffer::filled(runs.len(), Group::default());
+        let mut rows = Buffer::filled(g.taps.count(), Run::default());
+        let mut groups = Buffer::filled(g.taps.count(), Group::default());
         let channels = plan.source[2];
         let (axis, lines, pairs, count);
-        if !runs.is_empty() && runs.iter().all(|run| (2..=3).contains(&taps(run))) {
+        if !runs.is_empty() && runs.iter().all(|run| taps(run) >= 2) {
             (axis, lines, pairs) = (Axis::Width, [plan.source[0], height], width.div_ceil(2));
-            let (mut groups_so_far, mut before, mut products) = (0, 0, 0);
-            for (r, run) in runs.iter().enumerate() {
-                let alike = |last: &&mut Group| (last.taps, last.first) == (taps(run), run.dx[0]);
-                let group = match groups[..groups_so_far].last_mut().filter(alike) {
-                    Some(group) => group,
-                    None => {
-                        groups[groups_so_far] = Group {
-                            taps: taps(run),
-                            first: run.dx[0],
-                            rows: [r, r],
-                            before,
-                            first_product: products,
-                        };
-                        products += taps(run) + 1;
-                        groups_so_far += 1;
-                        &mut groups[groups_so_far - 1]
-                    }
+            let (mut groups_so_far, mut placed, mut before, mut products) = (0, 0, 0, 0);
+            let parts = || runs.iter().flat_map(|run| parts(run, taps(run)));
+            for (at, part) in parts().enumerate() {
+                let alike = |other: &Run| other.dx == part.dx;
+                if parts().take(at).any(|other| alike(&other)) {
+                    continue;
+                }
+                let first_row = placed;
+                for row in parts().filter(alike) {
+                    rows[placed] = Run {
+                        x: row.dy * (pairs * channels) as isize,
+                        len: channels,
+                        before: (placed - first_row) * channels,
+                        ..row
+                    };
+                    placed += 1;
+                }
+                let group = Group {
+                    taps: taps(&part),
+                    first: part.dx[0],
+                    rows: [first_row, placed],
+                    before,
+                    first_product: products,
                 };
-                rows[r] = Run {
-                    x: run.dy * (pairs * channels) as isize,
-                    len: channels,
-                    before: (r - group.rows[0]) * channels,
-                    ..*run
-                };
-                group.rows[1] = r + 1;
-                before += group.products() * channels;
+                products += group.products();
+                before += group.products() * (placed - first_row) * channels;
+                groups[groups_so_far] = group;
+                groups_so_far += 1;
             }
             count = groups_so_far;
         } else if let [first, second, ..] = runs
