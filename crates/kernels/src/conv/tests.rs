@@ -379,7 +379,8 @@ fn minimal_filtering_is_for_wide_layers_whose_taps_have_neighbours() {
         (same(image, 64, 4), Some(6.0 / 8.0)),
         (same(image, 64, 7), Some(10.0 / 14.0)),
         (same(image, 64, 3).with_stride([2, 2]), None),
-        (same([1, 28, 28, 32], 64, 3), None),
+        (same([1, 28, 28, 32], 64, 3), Some(4.0 / 6.0)),
+        (same([1, 28, 28, 16], 64, 3), None),
         (same([1, 7, 7, 64], 64, 3), None),
     ] {
         assert_eq!(left(g), expected, "{g:?}");

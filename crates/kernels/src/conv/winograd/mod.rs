@@ -57,7 +57,7 @@ use crate::buffer::{Buffer, Plain};
 use std::ops::Range;
 
 /// Channels, of the source and of the result, from which it pays.
-const CHANNELS: usize = 64;
+const CHANNELS: usize = 32;
 /// Pairs of an image, at least.
 const PAIRS: usize = 32;
 
