@@ -67,10 +67,10 @@ fn run<T: Element + From<f32>>(
     [x, w, gy]: &[Vec<T>; 3],
     plus: Option<&[T]>,
     epilogue: Epilogue<T>,
-    sums: Sums,
+    (sums, fast): (Sums, Option<winograd::Kind>),
 ) -> Results<T> {
     // Fast sums of any size, not of those for which they are faster.
-    winograd::EVERYWHERE.set(sums == Sums::Fast);
+    winograd::EVERYWHERE.set(fast);
     let nan = |len| vec![T::from(f32::NAN); len];
     let is_unwritten = |x: &[T]| x.iter().all(|x| x.partial_cmp(x).is_none());
     let (mut y, mut gx, mut gw) = (nan(g.y_len()), nan(g.x_len()), nan(g.w_len()));
@@ -99,7 +99,7 @@ fn run<T: Element + From<f32>>(
     let (mut gw_beside, mut gb) = (nan(gw.len()), nan(g.out_channels));
     weight_and_bias_gradient(g, x, gy, Beta::Zero, &mut gw_beside, &mut gb);
     assert!(gw == gw_beside, "{g:?}");
-    winograd::EVERYWHERE.set(false);
+    winograd::EVERYWHERE.set(None);
     Results {
         y,
         gx,
@@ -109,10 +109,15 @@ fn run<T: Element + From<f32>>(
     }
 }
 
-/// Every instruction set with both kinds of sums.
-fn ways() -> impl Iterator<Item = (Isa, Sums)> {
-    let both = [Sums::InOrder, Sums::Fast];
-    Isa::available().flat_map(move |isa| both.map(|sums| (isa, sums)))
+/// Every instruction set with both kinds of sums, the fast ones in both ways.
+fn ways() -> impl Iterator<Item = (Isa, (Sums, Option<winograd::Kind>))> {
+    use winograd::Kind::{Narrow, Wide};
+    let all = [
+        (Sums::InOrder, None),
+        (Sums::Fast, Some(Wide)),
+        (Sums::Fast, Some(Narrow)),
+    ];
+    Isa::available().flat_map(move |isa| all.map(|sums| (isa, sums)))
 }
 
 /// The three kernels on every instruction set against the naive twins.
@@ -249,6 +254,10 @@ fn shapes() -> Vec<Conv2d> {
         same([2, 28, 28, 16], 32, 1),
         same([2, 28, 28, 1], 64, 7),
         same([2, 28, 28, 1], 32, 7).with_taps(mask(7, 0)),
+        same([2, 12, 29, 1], 40, 7).with_taps(Taps::from_fn(7, 7, |r, _| r < 3)),
+        same([1, 10, 14, 2], 33, 6),
+        same([2, 11, 9, 3], 17, 8),
+        same([1, 12, 16, 1], 48, 9),
         same([2, 9, 28, 64], 64, 3),
         same([2, 14, 14, 64], 33, 3),
         same([2, 32, 32, 3], 20, 5),
@@ -320,8 +329,12 @@ fn fast_sums_hold_nothing_that_their_taps_do_not_see() {
     let tall = Conv2d::new([1, 9, 11, 64], 64, [2, 1]).with_padding(top);
     let five = Conv2d::new([1, 9, 11, 64], 64, [5, 5]).with_padding(Padding::uniform(2));
     let five = five.with_taps(Taps::from_fn(5, 5, |r, c| r * 5 + c < 12));
-    for g in [wide, b, tall, five] {
-        let [x, w, _] = tensors::<f32>(&g);
+    let narrow = wide.with_taps(Taps::from_fn(3, 3, |r, _| r == 0));
+    let kinds = [None, Some(winograd::Kind::Narrow)];
+    let all = [wide, b, tall, five, narrow];
+    for (g, kind) in all.iter().flat_map(|g| kinds.map(|kind| (g, kind))) {
+        winograd::EVERYWHERE.set(kind);
+        let [x, w, _] = tensors::<f32>(g);
         let w: Vec<_> = w
             .iter()
             .map(|w| if w.is_nan() { 0.0 } else { *w })
@@ -329,7 +342,7 @@ fn fast_sums_hold_nothing_that_their_taps_do_not_see() {
         let y = |x: &[f32]| {
             let mut y = vec![f32::NAN; g.y_len()];
             let w = Weights::new(&w);
-            forward(&g, x, w, None, &mut y, Epilogue::NONE, Sums::Fast);
+            forward(g, x, w, None, &mut y, Epilogue::NONE, Sums::Fast);
             y
         };
         let (before, pixel) = (y(&x), |pixel: usize| pixel * 64..(pixel + 1) * 64);
@@ -345,9 +358,42 @@ fn fast_sums_hold_nothing_that_their_taps_do_not_see() {
                 let same = before[pixel(of)] == after[pixel(of)];
                 assert!(
                     same != sees,
-                    "pixel {of} of {g:?} after a change of {changed}"
+                    "pixel {of} of {g:?}, {kind:?}, after a change of {changed}"
                 );
             }
+        }
+    }
+    winograd::EVERYWHERE.set(None);
+}
+
+/// Products of few channels stay in registers where there are 32 of them.
+#[test]
+fn products_in_registers_are_for_few_channels_to_many() {
+    let same =
+        |image, out, k: usize| Conv2d::new(image, out, [k, k]).with_padding(Padding::same(k));
+    for isa in Isa::available() {
+        let left = |g: Conv2d| {
+            let plan = plan::Plan::forward(&g);
+            let form = winograd::Narrow::paying::<f32>(&g, &plan, isa);
+            form.map(|form| form.flops(&g) as f64 / g.flops() as f64)
+        };
+        let has_registers = matches!(panel::Limits::of::<f32>(isa).lanes, 4 | 16);
+        let one = same([1, 28, 28, 1], 64, 7);
+        let above = one.with_taps(Taps::from_fn(7, 7, |r, _| r < 3));
+        for g in [one, above, same([1, 32, 32, 3], 64, 7)] {
+            let expected = has_registers.then_some(10.0 / 14.0);
+            assert_eq!(left(g), expected, "{isa} {g:?}");
+        }
+        // Kernel rows that differ, weights that do not stay near, few channels to share a number,
+        // few pixels to share weights.
+        let differing = one.with_taps(Taps::from_fn(7, 7, |r, c| r * 7 + c < 24));
+        for g in [
+            differing,
+            same([1, 28, 28, 16], 64, 5),
+            same([1, 28, 28, 1], 4, 3),
+            same([1, 5, 5, 1], 64, 3),
+        ] {
+            assert_eq!(left(g), None, "{isa} {g:?}");
         }
     }
 }

@@ -4,7 +4,7 @@ use super::arranged::{Way, Weights};
 use super::gather::{Packed, Plus, gather};
 use super::panel::{Limits, Panel};
 use super::plan::Plan;
-use super::winograd::Form;
+use super::winograd::{Form, Narrow};
 use super::{Conv2d, Sums, scatter};
 use crate::element::Element;
 use crate::flops;
@@ -35,14 +35,17 @@ impl<T: Element> Gathered<'_, T> {
             plus,
             epilogue: Epilogue { bias, activation },
         } = self;
-        let form = match sums {
-            Sums::Fast => Form::paying(g, &plan),
-            Sums::InOrder => None,
-        };
-        if let Some(form) = form {
-            flops::add(|| form.flops(g));
-            let packed = form.pack((fast, g, isa), w, bias, fill);
-            return form.gather(isa, source, &packed, plus, activation, result);
+        if sums == Sums::Fast {
+            if let Some(form) = Form::paying(g, &plan) {
+                flops::add(|| form.flops(g));
+                let packed = form.pack((fast, g, isa), w, bias, fill);
+                return form.gather(isa, source, &packed, plus, activation, result);
+            }
+            if let Some(form) = Narrow::paying::<T>(g, &plan, isa) {
+                flops::add(|| form.flops(g));
+                let packed = form.pack((fast, g, isa), w, bias, fill);
+                return form.gather(isa, source, &packed, plus, activation, result);
+            }
         }
         flops::add(|| g.flops());
         let packed = Packed::new((&plan, direct, g, isa), w, bias, fill);

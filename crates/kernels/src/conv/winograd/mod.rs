@@ -44,10 +44,12 @@ macro_rules! by_taps {
 
 mod gather;
 mod lines;
+mod narrow;
 mod products;
 mod transform;
 mod weight;
 
+pub(super) use narrow::Narrow;
 pub(super) use weight::Sum;
 
 use super::Conv2d;
@@ -61,10 +63,26 @@ const CHANNELS: usize = 32;
 /// Pairs of an image, at least.
 const PAIRS: usize = 32;
 
+/// Whether products are written to memory or stay in registers.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Wide,
+    Narrow,
+}
+
 #[cfg(test)]
 thread_local! {
-    /// Whether this thread takes the form of every convolution that has one.
-    pub(super) static EVERYWHERE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    /// The kind that this thread uses for every convolution that has a form.
+    pub(super) static EVERYWHERE: std::cell::Cell<Option<Kind>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether a convolution is done this way, given that it pays.
+#[cfg(test)]
+fn chosen(pays: bool, kind: Kind) -> bool {
+    EVERYWHERE
+        .get()
+        .map_or(pays, |everywhere| everywhere == kind)
 }
 
 /// Along which axis results are paired.
@@ -135,7 +153,7 @@ impl Form<'_> {
         let pays =
             g.in_channels.min(g.out_channels) >= CHANNELS && form.lines[1] * form.pairs >= PAIRS;
         #[cfg(test)]
-        let pays = pays || EVERYWHERE.get();
+        let pays = chosen(pays, Kind::Wide);
         pays.then_some(form)
     }
 

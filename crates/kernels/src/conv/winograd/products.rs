@@ -14,6 +14,21 @@ pub(super) struct ToProducts<T> {
 
 by_taps!(ToProducts, ToProductsOf);
 
+/// One row of weights for each product, one after the other, from one row for each tap.
+pub(super) fn row<T: Element>(isa: Isa, taps: &[&[T]], products: &mut [T]) {
+    let count = taps.len() + 1;
+    let len = products.len() / count;
+    assert!(taps.iter().all(|tap| tap.len() >= len) && (2..=3).contains(&taps.len()));
+    let first = products.as_mut_ptr();
+    let to_products = ToProducts {
+        taps: [0, 1, taps.len() - 1].map(|q| taps[q].as_ptr()),
+        products: [0, 1, 2, count - 1].map(|k| first.wrapping_add(k * len)),
+        len,
+    };
+    // SAFETY: each tap and product has `len` numbers; of two taps the last entries are not used.
+    unsafe { to_products.run(isa, taps.len()) };
+}
+
 impl<T: Element, const TAPS: usize> Kernel<T> for ToProductsOf<T, TAPS> {
     type Output = ();
 

@@ -47,6 +47,27 @@ pub(super) fn results<V: Vector, const TAPS: usize>(m: [V; 4]) -> [V; 2] {
     }
 }
 
+/// Numbers for a pixel that all products are made of, besides its own d0: d0 - d1, d0 + d1 and
+/// d0 - d2.
+#[inline(always)]
+pub(super) fn kinds<V: Vector>(d: [V; 3]) -> [V; 3] {
+    [d[0] - d[1], d[0] + d[1], d[0] - d[2]]
+}
+
+/// The results of sums that products of two and of three taps share. Made of [`kinds`], the third
+/// of either is the negative of the one above; with two taps it is the fourth sum's:
+///
+/// ```text
+/// y0 = m0 + m1 - m2      m0 = (d0 - d2) g0            or (d0 - d1) g0
+/// y1 = m1 + m2 - m3      m1 = (d1 + d2) (g0+g1+g2)/2  or d1 (g0 + g1)
+///                        m2 = (d1 - d2) (g0-g1+g2)/2
+///                        m3 = (d1 - d3) g2            or (d1 - d2) g1
+/// ```
+#[inline(always)]
+pub(super) fn shared<V: Vector>(m: [V; 4]) -> [V; 2] {
+    [m[0] + (m[1] - m[2]), (m[1] + m[2]) - m[3]]
+}
+
 /// The adjoint of [`results`].
 #[inline(always)]
 pub(super) fn results_adjoint<V: Vector, const TAPS: usize>(y: [V; 2]) -> [V; 4] {
