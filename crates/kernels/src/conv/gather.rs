@@ -27,6 +27,7 @@ use crate::element::Element;
 use crate::gemm::Activation;
 use crate::parallel::{self, Shared, each};
 use crate::simd::Isa;
+use std::ops::Range;
 
 /// Weights up to this many bytes stay in the second-level cache.
 const RESIDENT: usize = 512 << 10;
@@ -106,7 +107,7 @@ pub(super) enum Plus<'a, T> {
 
 /// How `lines` lines of each of some images are handed to threads: strips of an image, units in
 /// all, and jobs.
-pub(super) fn jobs(work: usize, images: usize, lines: usize) -> (usize, usize, usize) {
+fn jobs(work: usize, images: usize, lines: usize) -> (usize, usize, usize) {
     let threads = parallel::threads();
     let jobs = if threads == 1 {
         1
@@ -116,6 +117,61 @@ pub(super) fn jobs(work: usize, images: usize, lines: usize) -> (usize, usize, u
     let strips = jobs.div_ceil(images.max(1)).min(lines).max(1);
     let units = images * strips;
     (strips, units, jobs.min(units))
+}
+
+/// Some lines of one image: part `strip` of `strips`.
+pub(super) struct Strip<'a, T> {
+    /// The whole image of the source.
+    pub(super) source: &'a [T],
+    /// The whole image of the result.
+    pub(super) result: *mut T,
+    /// What is added to it, or null.
+    pub(super) plus: *const T,
+    strip: usize,
+    strips: usize,
+}
+
+impl<T> Strip<'_, T> {
+    /// Its part of so many lines.
+    pub(super) fn of(&self, lines: usize) -> Range<usize> {
+        lines * self.strip / self.strips..lines * (self.strip + 1) / self.strips
+    }
+}
+
+/// Cuts all images into strips of their `lines` and these into jobs: each begins with `begin`, and
+/// does `strip` after strip. `work` is as in [`jobs`].
+pub(super) fn each_strip<'s, T: Element, S>(
+    plan: &Plan,
+    (work, lines): (usize, usize),
+    source: &'s [T],
+    plus: Plus<'_, T>,
+    result: &mut [T],
+    begin: impl Fn() -> S + Sync,
+    strip: impl Fn(&mut S, Strip<'s, T>) + Sync,
+) {
+    let [from, to] = [&plan.source, &plan.result].map(|image| image.iter().product::<usize>());
+    let (strips, units, jobs) = jobs(work, plan.batch, lines);
+    let shared = Shared(result.as_mut_ptr());
+    each(jobs, |job| {
+        let mut state = begin();
+        for unit in units * job / jobs..units * (job + 1) / jobs {
+            let n = unit / strips;
+            // SAFETY: image `n` lies inside the result; strips of it are disjoint lines.
+            let result = unsafe { shared.get().add(n * to) };
+            let of_image = Strip {
+                source: &source[n * from..][..from],
+                result,
+                plus: match plus {
+                    Plus::Nothing => std::ptr::null(),
+                    Plus::Numbers(plus) => plus[n * to..].as_ptr(),
+                    Plus::Itself => result,
+                },
+                strip: unit % strips,
+                strips,
+            };
+            strip(&mut state, of_image);
+        }
+    });
 }
 
 /// Computes the whole result.
@@ -129,34 +185,21 @@ pub(super) fn gather<T: Element>(
     result: &mut [T],
 ) {
     let work = plan.len() * plan.result.iter().product::<usize>() * plan.batch;
-    let (strips, units, jobs) = jobs(work, plan.batch, plan.result[0]);
-    let shared = Shared(result.as_mut_ptr());
-    each(jobs, |job| {
-        let mut image = Images::new(plan, isa, 1);
-        for unit in units * job / jobs..units * (job + 1) / jobs {
-            let (n, strip) = (unit / strips, unit % strips);
-            let [len, to] =
-                [&plan.source, &plan.result].map(|image| image.iter().product::<usize>());
-            image.set(&source[n * len..][..len]);
-            // SAFETY: image `n` lies inside the result; strips of it are disjoint rows.
-            let result = unsafe { shared.get().add(n * to) };
-            let unit = Unit {
-                plan,
-                isa,
-                packed,
-                plus: match plus {
-                    Plus::Nothing => std::ptr::null(),
-                    Plus::Numbers(plus) => plus[n * to..].as_ptr(),
-                    Plus::Itself => result,
-                },
-                activation,
-                result,
-            };
-            for phase in plan.phases() {
-                let rows = phase.size[0];
-                let rows = [rows * strip / strips, rows * (strip + 1) / strips];
-                unit.phase(phase, rows, &mut image);
-            }
+    let work = (work, plan.result[0]);
+    let begin = || Images::new(plan, isa, 1);
+    each_strip(plan, work, source, plus, result, begin, |image, strip| {
+        image.set(strip.source);
+        let unit = Unit {
+            plan,
+            isa,
+            packed,
+            plus: strip.plus,
+            activation,
+            result: strip.result,
+        };
+        for phase in plan.phases() {
+            let rows = strip.of(phase.size[0]);
+            unit.phase(phase, [rows.start, rows.end], image);
         }
     });
 }

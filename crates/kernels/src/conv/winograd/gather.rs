@@ -5,14 +5,13 @@ use super::products::ToProducts;
 use super::{Form, Group, Next};
 use crate::buffer::Buffer;
 use crate::conv::arranged::{Way, Weights};
-use crate::conv::gather::{Packed, Plus, jobs};
+use crate::conv::gather::{Packed, Plus, each_strip};
 use crate::conv::geometry::Conv2d;
 use crate::conv::micro::{self, Ahead};
 use crate::conv::panel::{Limits, Panel, cut};
 use crate::cut::Cut;
 use crate::element::Element;
 use crate::gemm::Activation;
-use crate::parallel::{Shared, each};
 use crate::simd::Isa;
 use std::ops::Range;
 
@@ -74,16 +73,13 @@ impl Form<'_> {
         result: &mut [T],
     ) {
         let plan = self.plan;
-        let [from, to] = [&plan.source, &plan.result].map(|image| image.iter().product::<usize>());
         let work = self.len() * self.lines[1] * self.pairs * plan.result[2] * plan.batch;
-        let (strips, units, jobs) = jobs(work, plan.batch, self.lines[1]);
         let bytes = self.products() * self.line() * size_of::<T>();
         let block = (BLOCK / bytes).clamp(1, self.lines[1]);
         let plane = self.reach(block) * self.line();
-        let shared = Shared(result.as_mut_ptr());
-        each(jobs, |job| {
+        let begin = || {
             let width = Limits::WIDEST * Limits::of::<T>(isa).lanes;
-            let mut unit = Unit {
+            Unit {
                 form: self,
                 isa,
                 packed,
@@ -95,22 +91,15 @@ impl Form<'_> {
                 plane,
                 products: Buffer::recycled(self.products() * block * self.pairs * width),
                 zeros: Buffer::filled(plan.source[2], T::ZERO),
-            };
-            for at in units * job / jobs..units * (job + 1) / jobs {
-                let (n, strip) = (at / strips, at % strips);
-                unit.source = source[n * from..][..from].as_ptr();
-                // SAFETY: image `n` lies inside the result; strips of it are disjoint lines.
-                unit.result = unsafe { shared.get().add(n * to) };
-                unit.plus = match plus {
-                    Plus::Nothing => std::ptr::null(),
-                    Plus::Numbers(plus) => plus[n * to..].as_ptr(),
-                    Plus::Itself => unit.result,
-                };
-                let lines = self.lines[1];
-                let mine = lines * strip / strips..lines * (strip + 1) / strips;
-                for lines in Cut::new(mine, block.max(1)).parts() {
-                    unit.block(lines);
-                }
+            }
+        };
+        let work = (work, self.lines[1]);
+        each_strip(plan, work, source, plus, result, begin, |unit, strip| {
+            unit.source = strip.source.as_ptr();
+            unit.result = strip.result;
+            unit.plus = strip.plus;
+            for lines in Cut::new(strip.of(self.lines[1]), block.max(1)).parts() {
+                unit.block(lines);
             }
         });
     }

@@ -16,14 +16,13 @@ mod tile;
 use super::{Axis, Form, Group, PAIRS, products, transform};
 use crate::buffer::Buffer;
 use crate::conv::arranged::{Way, Weights};
-use crate::conv::gather::{Packed, Plus, jobs};
+use crate::conv::gather::{Packed, Plus, each_strip};
 use crate::conv::geometry::Conv2d;
 use crate::conv::panel::{Limits, Panel};
 use crate::conv::plan::{Plan, Run};
 use crate::cut::Cut;
 use crate::element::Element;
 use crate::gemm::Activation;
-use crate::parallel::{Shared, each};
 use crate::simd::{Isa, Kernel, Vector, dispatch};
 use std::ops::Range;
 use tile::{Lines, Sum};
@@ -174,16 +173,13 @@ impl Narrow<'_> {
         result: &mut [T],
     ) {
         let (form, plan) = (&self.form, self.form.plan);
-        let [from, to] = [&plan.source, &plan.result].map(|image| image.iter().product::<usize>());
         let lines = form.lines[1];
         let work = form.len() * lines * form.pairs * plan.result[2] * plan.batch;
-        let (strips, units, jobs) = jobs(work, plan.batch, lines);
         let line = self.line();
         let block = (BLOCK / (line * size_of::<T>())).clamp(1, lines);
-        let shared = Shared(result.as_mut_ptr());
-        each(jobs, |job| {
+        let begin = || {
             let width = 2 * Limits::of::<T>(isa).lanes;
-            let mut unit = Unit {
+            Unit {
                 narrow: self,
                 isa,
                 packed,
@@ -193,23 +189,23 @@ impl Narrow<'_> {
                 lines: Buffer::filled((block + self.rows().len() - 1) * line, T::ZERO),
                 sums: Buffer::filled(block, Sum::default()),
                 zeros: Buffer::filled(width, T::ZERO),
-            };
-            for at in units * job / jobs..units * (job + 1) / jobs {
-                let (n, strip) = (at / strips, at % strips);
-                let source = &source[n * from..][..from];
-                // SAFETY: image `n` lies inside the result; strips of it are disjoint lines.
-                unit.result = unsafe { shared.get().add(n * to) };
-                unit.plus = match plus {
-                    Plus::Nothing => std::ptr::null(),
-                    Plus::Numbers(plus) => plus[n * to..].as_ptr(),
-                    Plus::Itself => unit.result,
-                };
-                let mine = lines * strip / strips..lines * (strip + 1) / strips;
-                for lines in Cut::new(mine, block).parts() {
-                    unit.block(source, lines);
-                }
             }
-        });
+        };
+        each_strip(
+            plan,
+            (work, lines),
+            source,
+            plus,
+            result,
+            begin,
+            |unit, strip| {
+                unit.result = strip.result;
+                unit.plus = strip.plus;
+                for lines in Cut::new(strip.of(lines), block).parts() {
+                    unit.block(strip.source, lines);
+                }
+            },
+        );
     }
 }
 
