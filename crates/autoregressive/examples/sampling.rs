@@ -2,7 +2,7 @@
 //! ones left behind, and with all logits computed anew for each dimension.
 //!
 //! ```sh
-//! cargo run --release -p autoregressive --example sampling [-- MODEL [KEY=VALUE ..]]
+//! cargo run --release -p genzoo-autoregressive --example sampling [-- MODEL [KEY=VALUE ..]]
 //! ```
 //! Weights are those of an untrained model: they do not matter for the time. The slow way is not run
 //! to its end: one pass over 64 images is timed and counted once for each of the 784 dimensions.

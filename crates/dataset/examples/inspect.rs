@@ -1,4 +1,4 @@
-//! Open a dataset and show what it holds: `cargo run -p dataset --example inspect -- [NAME|DIR]`.
+//! Open a dataset and show what it holds: `cargo run -p genzoo-dataset --example inspect -- [NAME|DIR]`.
 
 use dataset::{Cache, Dataset, Source, Split};
 

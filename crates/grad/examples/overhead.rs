@@ -1,4 +1,4 @@
-//! What an operation costs beside its arithmetic: `cargo run --release -p grad --example overhead`.
+//! What an operation costs beside its arithmetic: `cargo run --release -p genzoo-grad --example overhead`.
 
 use grad::kernels::gemm::Activation;
 use grad::kernels::parallel::serial;

@@ -1,5 +1,5 @@
 //! The largest error of a function of one variable over all 2^32 arguments, on every instruction
-//! set of this machine: `cargo run --release -p kernels --example ulp -- exp`.
+//! set of this machine: `cargo run --release -p genzoo-kernels --example ulp -- exp`.
 //!
 //! `--stride N` looks at every N-th argument only.
 
