@@ -13,7 +13,8 @@ use crate::elementwise::{Binary, Operand, Unary, broadcast, combine};
 use crate::gemm::{Activation, Beta, Epilogue};
 use crate::recurrent::{self, Lstm};
 use crate::reduce::{
-    self, batch_norm, bias, columns, gate, layer_norm, likelihood, logistics, rows, softmax,
+    self, Pool2d, batch_norm, bias, columns, gate, layer_norm, likelihood, logistics, pool, rows,
+    softmax,
 };
 
 macro_rules! compiled {
@@ -151,6 +152,20 @@ compiled! {
         parameters: &[Self], x: &[Self], levels: usize, nll: &mut [Self], gradient: &mut [Self],
     ) {
         logistics::logistic_mixture_body(parameters, x, levels, nll, gradient)
+    }
+
+    fn max_pool(g: &Pool2d, x: &[Self], y: &mut [Self], taps: &mut [Self]) {
+        pool::max_pool_body(g, x, y, taps)
+    }
+    fn pick_taps(g: &Pool2d, x: &[Self], taps: &[Self], y: &mut [Self]) {
+        pool::pick_taps_body(g, x, taps, y)
+    }
+    fn place_taps(g: &Pool2d, gy: &[Self], taps: &[Self], gx: &mut [Self]) {
+        pool::place_taps_body(g, gy, taps, gx)
+    }
+    fn average_pool(g: &Pool2d, x: &[Self], y: &mut [Self]) { pool::average_pool_body(g, x, y) }
+    fn average_pool_gradient(g: &Pool2d, gy: &[Self], gx: &mut [Self]) {
+        pool::average_pool_gradient_body(g, gy, gx)
     }
 
     fn conv_forward(
