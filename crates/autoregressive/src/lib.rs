@@ -7,14 +7,12 @@ mod conv_masked;
 pub mod density;
 mod fvsbn;
 mod gated_pixelcnn;
-pub mod lossless;
 mod made;
 mod masked;
 mod nade;
 mod ordering;
 mod orderless;
 mod pixelcnn;
-pub mod pixels;
 pub mod sequential;
 
 pub use density::{Autoregressive, Density};
@@ -24,7 +22,7 @@ pub use made::{Made, Options as MadeOptions};
 pub use nade::Nade;
 pub use orderless::OrderlessNade;
 pub use pixelcnn::PixelCnn;
-pub use pixels::Pixels;
+pub use nn::dist::pixels::{self, Pixels};
 
 use nn::model::Entry;
 

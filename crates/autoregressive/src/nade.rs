@@ -13,24 +13,19 @@
 //! logits and not the probabilities for a result.
 
 use crate::density::{Autoregressive, Density};
-use crate::pixels::Pixels;
+use nn::dist::pixels::Pixels;
 use crate::sequential::{Conditionals, Walk};
 use grad::kernels::autoregressive::nade::{self, Activation, Gradients, Nade as Net};
 use grad::{Element, Op, Saves, Tensor, Var, Vjp};
-use nn::hyper::{Hyper, HyperError, Hypers, Value};
+use nn::hyper::{Hyper, HyperError, Value};
 use nn::init::Init;
-use nn::model::{Built, Entry, ImageSpec, Phase, Preset, Recipe, Spread};
+use nn::model::{Built, Entry, ImageSpec, Preset, Recipe, Setup, Spread};
 use nn::optim::Optimiser;
 use nn::random::Stream;
 use nn::schedule::Schedule;
 use nn::{Bound, Builder, ParamId, Params};
 
-pub(crate) const ENTRY: Entry = Entry {
-    name: "nade",
-    title: "neural autoregressive distribution estimator: one hidden layer, tied weights",
-    paper: "Larochelle & Murray 2011",
-    abilities: "exact likelihood, samples",
-    hypers: &[
+pub(crate) const ENTRY: Entry = Entry::new("nade", "neural autoregressive distribution estimator: one hidden layer, tied weights", build).paper("Larochelle & Murray 2011").hypers(&[
         Hyper {
             name: "hidden",
             meaning: "hidden units",
@@ -41,9 +36,7 @@ pub(crate) const ENTRY: Entry = Entry {
             meaning: "what a hidden unit computes; the paper's is the sigmoid",
             default: Value::Choice(&["relu", "sigmoid"]),
         },
-    ],
-    recipe,
-    presets: &[Preset {
+    ]).recipe(recipe).presets(&[Preset {
         name: "short",
         about: "small batches and much weight decay, for few images such as binarised MNIST; minutes",
         settings: "\
@@ -56,29 +49,16 @@ kind = \"adam-w\"
 lr = 0.005
 weight_decay = 0.2
 ",
-    }],
-    binary: true,
-    build,
-};
+    }]).binary().small(&[("hidden", "8")]);
 
 /// AdamW at 1e-3 along a cosine, batches of 512, 50 epochs (the paper: stochastic gradients,
 /// batches of 1, early stopping).
-fn recipe() -> Recipe {
-    Recipe {
-        phases: vec![Phase {
-            name: "nll",
-            prefix: "",
-            optimiser: Optimiser::adam_w(1e-3),
-        }],
-        schedule: Schedule::Cosine,
-        batch_size: 512,
-        epochs: 50,
-        clip_norm: None,
-        ema: None,
-    }
+fn recipe(_: &Setup) -> Recipe {
+    Recipe::new("nll", Optimiser::adam_w(1e-3)).schedule(Schedule::Cosine).batch_size(512).epochs(50)
 }
 
-fn build(hypers: &Hypers, spec: &ImageSpec, seed: u64) -> Result<Built, HyperError> {
+fn build(setup: &Setup) -> Result<Built, HyperError> {
+    let (hypers, spec, seed) = (setup.hypers, &setup.image, setup.seed);
     let activation = match hypers.choice("activation") {
         "sigmoid" => Activation::Sigmoid,
         _ => Activation::Relu,

@@ -23,25 +23,20 @@
 use crate::conv_cache::{Place, Rows, Step};
 use crate::conv_masked::{MaskedConv, centring};
 use crate::density::{Autoregressive, Density};
-use crate::pixels::{self, Pixels};
+use nn::dist::pixels::{self, Pixels};
 use crate::sequential::{Conditionals, Walk};
 use grad::kernels::gemm::Activation::{Identity, Relu};
 use grad::kernels::{Unary, elementwise};
 use grad::{Element, Var};
-use nn::hyper::{Hyper, HyperError, Hypers, Value};
+use nn::hyper::{Hyper, HyperError, Value};
 use nn::masks::Causal;
-use nn::model::{Built, Entry, ImageSpec, Phase, Preset, Recipe, Spread};
+use nn::model::{Built, Entry, ImageSpec, Preset, Recipe, Setup, Spread};
 use nn::optim::Optimiser;
 use nn::random::Stream;
 use nn::schedule::Schedule;
 use nn::{Bound, Builder, Params};
 
-pub(crate) const ENTRY: Entry = Entry {
-    name: "pixelcnn",
-    title: "masked convolutions over the pixels before",
-    paper: "van den Oord et al. 2016, arXiv:1601.06759",
-    abilities: "exact likelihood, samples",
-    hypers: &[
+pub(crate) const ENTRY: Entry = Entry::new("pixelcnn", "masked convolutions over the pixels before", build).paper("van den Oord et al. 2016, arXiv:1601.06759").hypers(&[
         Hyper {
             name: "channels",
             meaning: "width of the residual stream; its blocks have half as many inside",
@@ -59,9 +54,7 @@ pub(crate) const ENTRY: Entry = Entry {
         },
         pixels::KIND,
         pixels::COMPONENTS,
-    ],
-    recipe,
-    presets: &[
+    ]).recipe(recipe).presets(&[
         Preset {
             name: "short",
             about: "64 channels, Muon, small batches along a cosine; an hour and a quarter for MNIST",
@@ -96,29 +89,16 @@ blocks = 5
 head = 64
 ",
         },
-    ],
-    binary: false,
-    build,
-};
+    ]).small(&[("channels", "4"), ("blocks", "1"), ("head", "4")]);
 
 /// Adam at 1e-3, decaying by 0.999977 a step, and batches of 256 (the paper: RMSProp, batches
 /// of 16).
-fn recipe() -> Recipe {
-    Recipe {
-        phases: vec![Phase {
-            name: "nll",
-            prefix: "",
-            optimiser: Optimiser::adam(1e-3),
-        }],
-        schedule: Schedule::Exponential { decay: 0.999977 },
-        batch_size: 256,
-        epochs: 50,
-        clip_norm: None,
-        ema: None,
-    }
+fn recipe(_: &Setup) -> Recipe {
+    Recipe::new("nll", Optimiser::adam(1e-3)).schedule(Schedule::Exponential { decay: 0.999977 }).batch_size(256).epochs(50)
 }
 
-fn build(hypers: &Hypers, spec: &ImageSpec, seed: u64) -> Result<Built, HyperError> {
+fn build(setup: &Setup) -> Result<Built, HyperError> {
+    let (hypers, spec, seed) = (setup.hypers, &setup.image, setup.seed);
     let [channels, blocks, head] = ["channels", "blocks", "head"].map(|name| hypers.count(name));
     if channels / 2 < spec.channels || head < spec.channels {
         return Err(hypers.unfit(format!(

@@ -46,7 +46,7 @@ impl Finished {
     pub(crate) fn cannot(&self, what: &str) -> anyhow::Error {
         failure::failed(
             format!("{} {what}", self.entry.name),
-            format!("it can do this: {}", self.entry.abilities),
+            format!("it can do this: {}", self.model().abilities().join(", ")),
         )
     }
 

@@ -1,6 +1,7 @@
 //! What is shown while a run goes on: a bar on a terminal, plain lines elsewhere.
 
 use crate::output::thousands;
+use nn::model::Figure;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -24,7 +25,8 @@ pub(crate) struct Display {
     images: usize,
     loss: f64,
     steps: usize,
-    train: Option<Event>,
+    /// The epoch of the last event.
+    epoch: u64,
 }
 
 impl Display {
@@ -45,7 +47,7 @@ impl Display {
             images: 0,
             loss: 0.0,
             steps: 0,
-            train: None,
+            epoch: 1,
         }
     }
 
@@ -107,23 +109,43 @@ impl Observer for Display {
 
     fn event(&mut self, event: &Event) {
         if !event.is_valid() {
-            self.train = Some(event.clone());
-            return;
+            self.epoch = event.epoch;
         }
-        let Some(valid) = event.nats else { return };
-        let train = self.train.as_ref();
-        let rate = train.map_or(String::new(), |event| {
-            format!("  {} images/s", thousands(event.images_per_second as u64))
-        });
-        let train = train.and_then(|event| event.nats);
-        let train = train.map_or(String::new(), |nats| format!("  train {nats:.2}"));
-        self.line(&format!(
-            "epoch {:>3}{train}  valid {valid:.2} nats{rate}",
-            event.epoch
-        ));
+    }
+
+    fn epoch(&mut self, train: Option<&Event>, valid: &[Figure]) {
+        let mut text = format!("epoch {:>3}", self.epoch);
+        if let Some(event) = train {
+            let nats = event.nats.map(|nats| ("nats", nats));
+            let parts = event.parts.iter().map(|(name, mean)| (&name[..], *mean));
+            let all: Vec<String> = (nats.into_iter().chain(parts))
+                .map(|(name, mean)| format!("{name} {}", figure(mean)))
+                .collect();
+            text += &format!("  train {}", all.join(", "));
+        }
+        if !valid.is_empty() {
+            let all: Vec<String> = (valid.iter())
+                .map(|of| format!("{} {}", of.info.name, figure(of.value)))
+                .collect();
+            text += &format!("  valid {}", all.join(", "));
+        }
+        if let Some(event) = train {
+            text += &format!("  {} images/s", thousands(event.images_per_second as u64));
+        }
+        self.line(&text);
         // The time of the validation is not the next steps'.
         self.shown = Instant::now();
         (self.images, self.loss, self.steps) = (0, 0.0, 0);
+    }
+}
+
+/// A figure with four digits that mean something, and two places at the least above 1.
+pub(crate) fn figure(x: f64) -> String {
+    match x.abs() {
+        0.0 => "0".into(),
+        size if size >= 1.0 => format!("{x:.2}"),
+        size if size >= 1e-4 => format!("{x:.4}"),
+        _ => format!("{x:.2e}"),
     }
 }
 

@@ -32,7 +32,7 @@
 //! adam.step_summed(&mut params, sums.halves(), 1.0, 1.0 / 100.0);
 //! ```
 
-use crate::params::{Bound, ParamId, Params};
+use crate::params::{Bound, ParamId, Params, Update};
 use grad::kernels::{elementwise, parallel};
 use grad::{Tape, Tensor, Var};
 use std::ops::Range;
@@ -107,9 +107,9 @@ impl<R> Sums<R> {
 pub struct Report {
     /// The loss, summed over the batch.
     pub loss: f64,
-    /// New values of parameters that are not trained, with the number of examples behind each, in
-    /// the order of the lanes: what [`Bound::update`] left. See [`averages`].
-    pub updates: Vec<(ParamId, usize, Tensor<f32>)>,
+    /// New values of states, with the number of examples behind each, in the order of the lanes:
+    /// what [`Bound::update`] left. See [`states`].
+    pub updates: Vec<(ParamId, usize, Update<f32>)>,
 }
 
 impl Combine for Report {
@@ -146,20 +146,25 @@ pub fn gradients(
         let updates = bound.take_updates().into_iter();
         let report = Report {
             loss: f64::from(loss.item()),
-            updates: updates.map(|(id, value)| (id, count, value)).collect(),
+            updates: updates.map(|(id, update)| (id, count, update)).collect(),
         };
         (gradients, report)
     })
 }
 
-/// The mean over the examples of each updated parameter, added in the order of the lanes.
-pub fn averages(updates: Vec<(ParamId, usize, Tensor<f32>)>) -> Vec<(ParamId, Tensor<f32>)> {
-    let mut means: Vec<(ParamId, f32, Tensor<f32>)> = Vec::new();
-    for (id, count, value) in updates {
+/// The new value of each state, made in the order of the lanes: of [`Update::Mean`] the mean over
+/// the examples, of [`Update::Rows`] the state with each lane's rows in their place.
+pub fn states(
+    params: &Params<f32>,
+    updates: Vec<(ParamId, usize, Update<f32>)>,
+) -> Vec<(ParamId, Tensor<f32>)> {
+    let mut states: Vec<(ParamId, f32, Tensor<f32>)> = Vec::new();
+    for (id, count, update) in updates {
         let count = count as f32;
-        match means.iter_mut().find(|(known, ..)| *known == id) {
-            None => means.push((id, count, value)),
-            Some((_, total, mean)) => {
+        match (states.iter_mut().find(|(known, ..)| *known == id), update) {
+            (None, update) => states.push((id, count, update.apply(&params[id].value))),
+            (Some((.., state)), rows @ Update::Rows(..)) => *state = rows.apply(state),
+            (Some((_, total, mean)), Update::Mean(value)) => {
                 *total += count;
                 let share = count / *total;
                 for (mean, &x) in mean.make_mut().iter_mut().zip(value.data()) {
@@ -168,7 +173,8 @@ pub fn averages(updates: Vec<(ParamId, usize, Tensor<f32>)>) -> Vec<(ParamId, Te
             }
         }
     }
-    means.into_iter().map(|(id, _, mean)| (id, mean)).collect()
+    let values = states.into_iter().map(|(id, _, value)| (id, value));
+    values.collect()
 }
 
 /// Gradients, and what else a lane or several together report.
@@ -327,17 +333,28 @@ mod tests {
     }
 
     #[test]
-    fn updates_are_averaged_by_examples() {
-        let id = ParamId::nth;
-        let lane = |count, values: &[f32]| (id(1), count, Tensor::new([2], values));
+    fn states_are_means_over_examples_or_rows_in_their_place() {
+        let mut params = Params::new();
+        let mean = params.add("mean".into(), Tensor::zeros([2]), false);
+        let chains = params.add("chains".into(), Tensor::full([3, 1], 9.0f32), false);
+        let of_mean = |count, values: &[f32]| {
+            let value = Tensor::new([2], values);
+            (mean, count, Update::Mean(value))
+        };
+        let of_chains = |first, values: &[f32]| {
+            let rows = Tensor::new([values.len(), 1], values);
+            (chains, 1, Update::Rows(first, rows))
+        };
         let updates = vec![
-            lane(3, &[1.0, 10.0]),
-            (id(4), 3, Tensor::ones([1])),
-            lane(1, &[5.0, 2.0]),
+            of_mean(3, &[1.0, 10.0]),
+            of_chains(0, &[1.0]),
+            of_mean(1, &[5.0, 2.0]),
+            of_chains(2, &[3.0]),
         ];
-        let means = averages(updates);
-        assert_eq!(means.len(), 2);
-        assert_eq!(means[0].1.data(), [2.0, 8.0]);
-        assert_eq!((means[1].0, means[1].1.data()), (id(4), &[1.0][..]));
+        let states = states(&params, updates);
+        let found = |id| &states.iter().find(|(of, _)| *of == id).unwrap().1;
+        assert_eq!(states.len(), 2);
+        assert_eq!(found(mean).data(), [2.0, 8.0]);
+        assert_eq!(found(chains).data(), [1.0, 9.0, 3.0]);
     }
 }

@@ -17,4 +17,4 @@ pub mod save;
 pub mod schedule;
 pub mod stats;
 
-pub use params::{Bound, Builder, ParamId, Params};
+pub use params::{Bound, Builder, ParamId, Params, Update};

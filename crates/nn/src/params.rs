@@ -4,6 +4,7 @@
 //! tape for a step, updated in place by an optimiser and saved by name. A checkpoint, an average
 //! or a gradient norm is then a loop over a list.
 
+use crate::layers::Mode;
 use crate::random::{self, Stream};
 use grad::{Element, Shape, Tape, Tensor, Var};
 use std::cell::RefCell;
@@ -109,23 +110,25 @@ impl<T: Element> Params<T> {
         &mut self.list[id.index()]
     }
 
-    /// Every parameter as a variable of `tape`; those that are not trainable as constants.
+    /// Every parameter as a variable of `tape`, for training; those that are not trainable as
+    /// constants.
     pub fn bind(&self, tape: &Tape<T>) -> Bound<T> {
         self.bind_where(tape, |_| true)
     }
 
     /// As [`bind`](Self::bind), with only the trainable parameters that `train` picks recorded.
     pub fn bind_where(&self, tape: &Tape<T>, train: impl Fn(&Param<T>) -> bool) -> Bound<T> {
-        Bound::new(self.list.iter().map(|param| {
+        let bound = Bound::new(self.list.iter().map(|param| {
             if param.trainable && train(param) {
                 tape.var(param.value.clone())
             } else {
                 Var::constant(param.value.clone())
             }
-        }))
+        }));
+        bound.in_mode(Mode::Train)
     }
 
-    /// Every parameter as a constant: for evaluation and sampling.
+    /// Every parameter as a constant, for evaluation and sampling.
     pub fn constants(&self) -> Bound<T> {
         Bound::new(
             self.list
@@ -157,15 +160,70 @@ impl<T: Element> Index<ParamId> for Params<T> {
 /// Parameters bound for one evaluation: `p[self.weight]` is a [`Var`].
 pub struct Bound<T: Element> {
     vars: Vec<Var<T>>,
-    updates: RefCell<Vec<(ParamId, Tensor<T>)>>,
+    mode: Mode,
+    updates: RefCell<Vec<(ParamId, Update<T>)>>,
+}
+
+/// A new value for a state: a parameter that is not trained but follows what happens in training.
+///
+/// Where a batch is spread over lanes, each lane leaves its own, and the engine makes one of them
+/// in the order of the lanes, so the result does not depend on the threads.
+#[derive(Clone, Debug)]
+pub enum Update<T: Element> {
+    /// A value that describes the lane's images: the state becomes the mean over the lanes, each
+    /// counted by its images. For running statistics.
+    Mean(Tensor<T>),
+    /// Rows of the state, from this one on, that belong to the lane alone
+    /// ([`Step::rows`](crate::model::Step::rows)): the others stay. For persistent chains.
+    Rows(usize, Tensor<T>),
+}
+
+impl<T: Element> Update<T> {
+    /// The state `old` after this update, as one lane sees it.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    #[track_caller]
+    pub fn apply(&self, old: &Tensor<T>) -> Tensor<T> {
+        match self {
+            Update::Mean(value) => {
+                assert_eq!(value.shape(), old.shape(), "update: the shape of a state");
+                value.clone()
+            }
+            Update::Rows(first, rows) => {
+                let width = old.len() / old.shape()[0].max(1);
+                let range = first * width..first * width + rows.len();
+                assert!(
+                    range.end <= old.len() && rows.shape()[1..] == old.shape()[1..],
+                    "update: rows {} from {first} on do not fit a state of shape {}",
+                    rows.shape(),
+                    old.shape()
+                );
+                let mut new = old.clone();
+                new.make_mut()[range].copy_from_slice(rows.data());
+                new
+            }
+        }
+    }
 }
 
 impl<T: Element> Bound<T> {
     fn new(vars: impl Iterator<Item = Var<T>>) -> Bound<T> {
         Bound {
             vars: vars.collect(),
+            mode: Mode::Evaluate,
             updates: RefCell::default(),
         }
+    }
+
+    /// The same for training or for evaluation.
+    pub fn in_mode(self, mode: Mode) -> Bound<T> {
+        Bound { mode, ..self }
+    }
+
+    /// What the parameters are bound for. Dropout, batch norm and the order of sums follow it.
+    pub fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// Parameters bound to variables made elsewhere: one for each, in order. A gradient check
@@ -182,21 +240,30 @@ impl<T: Element> Bound<T> {
             .filter(|(_, var)| var.is_recorded())
     }
 
-    /// Leaves a new value for a parameter that is not trained but follows the data (running
-    /// statistics); the engine takes it over after the step.
+    /// Leaves a new value for a state that describes the images (running statistics); the engine
+    /// takes it over after the step, as the mean over the lanes ([`Update::Mean`]).
     pub fn update(&self, id: ParamId, value: Tensor<T>) {
-        self.updates.borrow_mut().push((id, value));
+        self.updates.borrow_mut().push((id, Update::Mean(value)));
     }
 
-    /// The newest value of a parameter: what [`update`](Self::update) left, else the bound one.
+    /// Leaves new values for the rows of a state from `first` on, `[rows, ..]`, which no other
+    /// lane of the step changes ([`Update::Rows`]): chains that go on from step to step.
+    pub fn update_rows(&self, id: ParamId, first: usize, rows: Tensor<T>) {
+        let update = Update::Rows(first, rows);
+        self.updates.borrow_mut().push((id, update));
+    }
+
+    /// The newest value of a state: the bound one with what was left since.
     pub fn latest(&self, id: ParamId) -> Tensor<T> {
         let updates = self.updates.borrow();
-        let left = updates.iter().rev().find(|(updated, _)| *updated == id);
-        left.map_or_else(|| self[id].value().clone(), |(_, value)| value.clone())
+        let left = updates.iter().filter(|(updated, _)| *updated == id);
+        left.fold(self[id].value().clone(), |value, (_, update)| {
+            update.apply(&value)
+        })
     }
 
-    /// What [`update`](Self::update) left, oldest first.
-    pub fn take_updates(&self) -> Vec<(ParamId, Tensor<T>)> {
+    /// What was left for states, oldest first.
+    pub fn take_updates(&self) -> Vec<(ParamId, Update<T>)> {
         self.updates.take()
     }
 }
@@ -248,7 +315,7 @@ impl<'a> Builder<'a> {
         self.params.add(name, value, true)
     }
 
-    /// A tensor that is saved with the others but not trained.
+    /// A tensor that is saved with the others but not trained: running statistics, chains.
     pub fn state(&mut self, name: &str, value: Tensor<f32>) -> ParamId {
         self.params
             .add(format!("{}{name}", self.path), value, false)

@@ -58,7 +58,7 @@ fn any_number_of_threads_gives_the_same_bytes() {
                 net.loss(tape, p, rows)
             });
             adam.step_summed(&mut params, sums.halves(), 1.0, 1.0 / LEN as f64);
-            for (id, value) in lanes::averages(sums.rest.updates) {
+            for (id, value) in lanes::states(&params, sums.rest.updates) {
                 params.get_mut(id).value = value;
             }
         }

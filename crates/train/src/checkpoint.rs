@@ -7,23 +7,25 @@ use crate::error::Error;
 use crate::metrics::Tally;
 use grad::Tensor;
 use nn::Params;
+use nn::model::Figure;
 use nn::save::{self, Metadata, ParamsError};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What the metadata of our files say they are, with the version of the layout.
 const CHECKPOINT: &str = "genzoo checkpoint 1";
-const BEST: &str = "genzoo parameters 1";
+const BEST: &str = "genzoo parameters 2";
 
 /// What the metadata of either say, and beside it the steps of each phase's optimiser.
-const WORDS: [&str; 7] = [
+const WORDS: [&str; 8] = [
     "format",
     "config",
     "step",
     "epoch",
     "position",
     "tally",
-    "valid_nats",
+    "score",
+    "value",
 ];
 const STEPS: &str = ".steps";
 
@@ -172,6 +174,12 @@ impl<'p> Saved<'p> {
         taken.map_err(|source| self.error(source))
     }
 
+    /// Where a checkpoint has the parameters to evaluate: their average, if there is one.
+    fn evaluated(&self) -> &'static str {
+        let averaged = self.tensors.keys().any(|name| name.starts_with(AVERAGE));
+        if averaged { AVERAGE } else { PARAMS }
+    }
+
     fn nothing_left(&mut self) -> Result<(), Error> {
         match self.tensors.pop_first() {
             None => Ok(()),
@@ -193,29 +201,50 @@ pub(crate) fn read(dir: &RunDir, config: &Config, engine: &mut Engine) -> Result
     Saved::parse(&path, &bytes, CHECKPOINT)?.restore(config, engine)
 }
 
-/// Writes the parameters that were best so far.
-pub(crate) fn write_best(dir: &RunDir, engine: &Engine, nats: f64) -> Result<(), Error> {
+/// Writes the parameters that were best so far by this figure of the validation split.
+pub(crate) fn write_best(dir: &RunDir, engine: &Engine, figure: &Figure) -> Result<(), Error> {
     for (name, tensor) in engine.evaluated().tensors() {
         check_finite(engine.steps(), &name, tensor)?;
     }
     let metadata = Metadata::from([
         ("format".into(), BEST.into()),
         ("step".into(), engine.steps().to_string()),
-        ("valid_nats".into(), nats.to_string()),
+        ("score".into(), figure.info.name.into()),
+        ("value".into(), figure.value.to_string()),
     ]);
     directory::write_whole(&dir.best(), &engine.evaluated().to_bytes(&metadata))
 }
 
-/// -log p on the validation split of the best parameters so far, if any were written.
-pub(crate) fn best_nats(dir: &RunDir) -> Result<Option<f64>, Error> {
+/// The figure of the best parameters so far, if any were written: `score` says by what they must
+/// have been chosen.
+pub(crate) fn best(dir: &RunDir, score: Option<&str>) -> Result<Option<f64>, Error> {
     let path = dir.best();
-    if !path.exists() {
+    let Some(score) = score.filter(|_| path.exists()) else {
         return Ok(None);
-    }
+    };
     let bytes = directory::read(&path)?;
-    Saved::parse(&path, &bytes, BEST)?
-        .number("valid_nats")
-        .map(Some)
+    let saved = Saved::parse(&path, &bytes, BEST)?;
+    let found = saved.word("score")?;
+    if found != score {
+        return Err(saved.wrong("score", score, found));
+    }
+    saved.number("value").map(Some)
+}
+
+/// The parameters of a run by name: the best, or else those of the checkpoint.
+pub(crate) fn read_tensors(dir: &RunDir) -> Result<Vec<(String, Tensor<f32>)>, Error> {
+    let best = dir.best();
+    if best.exists() {
+        let bytes = directory::read(&best)?;
+        return Ok(Saved::parse(&best, &bytes, BEST)?.tensors.into_iter().collect());
+    }
+    let path = dir.checkpoint();
+    let bytes = directory::read(&path)?;
+    let saved = Saved::parse(&path, &bytes, CHECKPOINT)?;
+    let prefix = saved.evaluated();
+    let tensors = saved.tensors.into_iter();
+    let named = tensors.filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.into(), t)));
+    Ok(named.collect())
 }
 
 /// Reads into `params` what an evaluation of the run should use: the best on the validation split,
@@ -235,8 +264,7 @@ pub(crate) fn read_evaluated(dir: &RunDir, params: &mut Params<f32>) -> Result<u
     let path = dir.checkpoint();
     let bytes = directory::read(&path)?;
     let mut saved = Saved::parse(&path, &bytes, CHECKPOINT)?;
-    let averaged = saved.tensors.keys().any(|name| name.starts_with(AVERAGE));
-    saved.params(if averaged { AVERAGE } else { PARAMS }, params)?;
+    saved.params(saved.evaluated(), params)?;
     saved.number("step")
 }
 

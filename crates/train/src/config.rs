@@ -2,10 +2,11 @@
 
 use crate::error::Error;
 use crate::layers::{one_line, overlay, parse};
+use crate::start::Start;
 use crate::{images, settings};
 use dataset::{Binarize, Dataset, Split};
 use nn::hyper::Hypers;
-use nn::model::{Entry, ImageSpec, Recipe};
+use nn::model::{Accepts, Entry, ImageSpec, Recipe};
 use nn::optim::Optimiser;
 use nn::schedule::Schedule;
 use serde::{Deserialize, Serialize};
@@ -47,15 +48,28 @@ pub struct Config {
     /// Decay of the moving average that is evaluated instead of the parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
+    /// Epochs between two judgements of samples, for models that are judged by them.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub judge_every: u64,
     /// What the model sees of the data.
-    #[serde(with = "settings::Image")]
     pub image: ImageSpec,
+    /// The run that the first parameters come from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Start>,
     /// How the learning rate changes.
     pub schedule: Schedule,
     /// The model's hyper-parameters.
     pub hypers: Table,
     /// The optimiser of each phase of a step, by the phase's name.
     pub optimisers: BTreeMap<String, Optimiser>,
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn is_one(n: &u64) -> bool {
+    *n == 1
 }
 
 /// When a run is over.
@@ -69,6 +83,8 @@ pub enum Limit {
     Time(Duration),
 }
 
+/// Pixels as they are.
+const NONE: Binarize = Binarize::None;
 /// The keys of which one says when a run is over.
 const LIMITS: [&str; 3] = ["epochs", "steps", "time"];
 
@@ -77,6 +93,8 @@ impl Config {
     /// defaults with each layer laid over those before it. A layer is a table of the keys of this
     /// struct, any of them left out, or `lr` for the learning rate of every phase; it comes with
     /// what errors call it.
+    ///
+    /// The recipe is that of the hyper-parameters and images which the layers set.
     ///
     /// Without a word on binarisation, grey images are binarised dynamically for a model that needs
     /// binary pixels.
@@ -90,11 +108,23 @@ impl Config {
         data: &Dataset,
         layers: Vec<(Table, &str)>,
     ) -> Result<Config, Error> {
-        let mut config = Config::defaults(entry);
-        let grey = !data.is_binary() && data.shape().channels == 1;
-        if entry.binary && grey {
-            config.binarize = Binarize::Dynamic;
+        // The recipe sees hyper-parameters and images, which the layers set, too: these first.
+        let mut config = Config::defaults(entry, &entry.defaults(), images::spec(data, NONE));
+        let binarize = |hypers: &Hypers| {
+            let grey = !data.is_binary() && data.shape().channels == 1;
+            let dynamic = (entry.accepts)(hypers) == Accepts::Binary && grey;
+            if dynamic { Binarize::Dynamic } else { NONE }
+        };
+        for (layer, origin) in &layers {
+            let keys = layer.iter().filter(|(key, _)| ["hypers", "binarize"].contains(&&key[..]));
+            let layer: Table = keys.map(|(key, value)| (key.clone(), value.clone())).collect();
+            config = config.with(layer, origin)?;
         }
+        let hypers = config.hypers(entry)?;
+        let named = layers.iter().any(|(layer, _)| layer.contains_key("binarize"));
+        let binarize = if named { config.binarize } else { binarize(&hypers) };
+        config = Config::defaults(entry, &hypers, images::spec(data, binarize));
+        config.binarize = binarize;
         for (layer, origin) in layers {
             config = config.with(layer, origin)?;
         }
@@ -108,12 +138,22 @@ impl Config {
         config.data = name.into();
         config.data_fingerprint = fingerprint;
         config.image = images::spec(data, config.binarize);
-        if entry.binary && !config.image.is_binary() {
-            return Err(Error::Data {
-                data: name.into(),
-                expected: format!("binary pixels, as {} needs", entry.name),
-                found: format!("pixels of {} levels", config.image.levels),
-            });
+        let wrong = |expected: &str, found: String| Error::Data {
+            data: name.into(),
+            expected: format!("{expected}, as {} needs", entry.name),
+            found,
+        };
+        let levels = config.image.levels;
+        let accepts = (entry.accepts)(&hypers);
+        if !accepts.levels(levels) {
+            let expected = match accepts {
+                Accepts::Binary => "binary pixels",
+                _ => "pixels of more than two levels",
+            };
+            return Err(wrong(expected, format!("pixels of {levels} levels")));
+        }
+        if entry.needs_labels && config.image.classes.is_none() {
+            return Err(wrong("images with labels", "none".into()));
         }
         config.hypers = settings::hypers_to_toml(&config.hypers(entry)?);
         config.recipe(entry)?;
@@ -121,9 +161,9 @@ impl Config {
         Ok(config)
     }
 
-    /// A model's recipe and hyper-parameters, on data not yet known.
-    fn defaults(entry: &Entry) -> Config {
-        let recipe = (entry.recipe)();
+    /// A model's recipe with these hyper-parameters and images, on data not yet known.
+    fn defaults(entry: &Entry, hypers: &Hypers, image: ImageSpec) -> Config {
+        let recipe = entry.recipe_for(hypers, image);
         let optimisers = recipe.phases.into_iter();
         Config {
             version: String::new(),
@@ -138,15 +178,11 @@ impl Config {
             time: None,
             clip_norm: recipe.clip_norm.map(settings::decimal),
             ema: recipe.ema.map(settings::decimal),
-            image: ImageSpec {
-                height: 0,
-                width: 0,
-                channels: 0,
-                levels: 0,
-                classes: None,
-            },
+            judge_every: recipe.judge_every as u64,
+            image,
+            from: None,
             schedule: recipe.schedule,
-            hypers: settings::hypers_to_toml(&Hypers::defaults(entry.name, entry.hypers)),
+            hypers: settings::hypers_to_toml(hypers),
             optimisers: optimisers
                 .map(|phase| (phase.name.into(), phase.optimiser))
                 .collect(),
@@ -195,6 +231,7 @@ impl Config {
                 channels,
                 levels,
                 classes,
+                ..
             } = spec;
             let classes = classes.map_or(String::new(), |n| format!(" of {n} classes"));
             format!("images {height}x{width}x{channels} of {levels} levels{classes}")
@@ -286,7 +323,7 @@ impl Config {
     /// # Errors
     /// If a phase of the recipe is missing here, or one is here that it does not have.
     pub fn recipe(&self, entry: &Entry) -> Result<Recipe, Error> {
-        let mut recipe = (entry.recipe)();
+        let mut recipe = entry.recipe_for(&self.hypers(entry)?, self.image);
         let names: Vec<_> = recipe.phases.iter().map(|phase| phase.name).collect();
         for phase in &mut recipe.phases {
             let Some(optimiser) = self.optimisers.get(phase.name) else {
@@ -301,6 +338,7 @@ impl Config {
         recipe.batch_size = self.batch_size;
         recipe.clip_norm = self.clip_norm.map(|x| x as f32);
         recipe.ema = self.ema.map(|x| x as f32);
+        recipe.judge_every = self.judge_every as usize;
         Ok(recipe)
     }
 
@@ -309,7 +347,7 @@ impl Config {
     /// # Errors
     /// If one is unknown or its value does not fit.
     pub fn hypers(&self, entry: &Entry) -> Result<Hypers, Error> {
-        let mut hypers = Hypers::defaults(entry.name, entry.hypers);
+        let mut hypers = entry.defaults();
         for (name, value) in &self.hypers {
             hypers.set(name, &settings::hyper_to_text(value))?;
         }
@@ -347,6 +385,9 @@ impl Config {
         }
         if let Some(time) = &self.time {
             settings::parse_time(time).map_err(|reason| format!("time: {reason}"))?;
+        }
+        if self.judge_every == 0 {
+            return Err("judge_every: expected at least 1 epoch, found 0".into());
         }
         if self.batch_size == 0 {
             return Err("batch_size: expected at least 1, found 0".into());

@@ -74,6 +74,16 @@ pub enum Error {
     /// A hyper-parameter that cannot be.
     #[error(transparent)]
     Hyper(#[from] HyperError),
+    /// Another run's parameters have nothing in common with the model's.
+    #[error("{source_run}: expected parameters of this model{}, found none that fit: {found}", under(prefix))]
+    NothingTaken {
+        /// The run or file they were to come from.
+        source_run: String,
+        /// How their names were to begin.
+        prefix: String,
+        /// What became of those that are there.
+        found: String,
+    },
     /// Training left the finite numbers. Nothing was written since.
     #[error("step {step}: expected a finite {what}, found {found}")]
     NotFinite {
@@ -92,6 +102,13 @@ pub enum Error {
         /// What the system said.
         reason: String,
     },
+}
+
+fn under(prefix: &str) -> String {
+    match prefix {
+        "" => String::new(),
+        prefix => format!(" under {prefix:?}"),
+    }
 }
 
 /// `result.map_err(io(path, "read"))`.

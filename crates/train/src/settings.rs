@@ -3,7 +3,6 @@
 use nn::hyper::{Hypers, Value as Kind};
 use nn::optim::Optimiser;
 use nn::schedule::Schedule;
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use toml::{Table, Value};
 
@@ -128,18 +127,6 @@ pub(crate) fn check_schedule(schedule: &Schedule) -> Result<(), String> {
         )),
         _ => Ok(()),
     }
-}
-
-/// Serde for [`ImageSpec`](nn::model::ImageSpec).
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "nn::model::ImageSpec", deny_unknown_fields)]
-pub(crate) struct Image {
-    height: usize,
-    width: usize,
-    channels: usize,
-    levels: usize,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    classes: Option<usize>,
 }
 
 /// Serde for what is written as text: `Display` and `FromStr`.

@@ -42,7 +42,7 @@ impl Trained {
     /// If the configuration does not fit `entry`, or the file is missing or damaged.
     pub fn read(dir: &RunDir, entry: &Entry, config: &Config) -> Result<Trained, Error> {
         let (model, mut params) =
-            (entry.build)(&config.hypers(entry)?, &config.image, config.seed)?;
+            entry.build_for(&config.hypers(entry)?, config.image, config.seed)?;
         let step = checkpoint::read_evaluated(dir, &mut params)?;
         Ok(Trained {
             model,

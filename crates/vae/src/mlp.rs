@@ -17,23 +17,19 @@
 use grad::kernels::gemm::Activation;
 use grad::{Element, Tensor, Var};
 use nn::dist::gaussian;
-use nn::hyper::{Hyper, HyperError, Hypers, Value};
+use nn::hyper::{Hyper, HyperError, Value};
 use nn::layers::Linear;
 use nn::model::{
-    Batch, Built, Entry, ImageSpec, Likelihood, Loss, Model, Phase, Recipe, Reconstructor,
-    SampleRequest, Sampler, Spread,
+    Ask, Batch, Built, Encoder, Entry, ImageSpec, Kind, Latent, Loss, Model, Recipe, SampleRequest,
+    Sampler, Score, ScoreInfo, Scored, Setup, Spread, Step,
 };
 use nn::optim::Optimiser;
 use nn::random::{normal, stream, word};
 use nn::schedule::Schedule;
 use nn::{Bound, Builder, Params};
+use std::sync::Arc;
 
-pub(crate) const ENTRY: Entry = Entry {
-    name: "vae",
-    title: "variational autoencoder, multilayer perceptrons, Bernoulli pixels",
-    paper: "Kingma & Welling 2014, arXiv:1312.6114",
-    abilities: "bound on the likelihood, samples, reconstructions",
-    hypers: &[
+pub(crate) const ENTRY: Entry = Entry::new("vae", "variational autoencoder, multilayer perceptrons, Bernoulli pixels", build).paper("Kingma & Welling 2014, arXiv:1312.6114").hypers(&[
         Hyper {
             name: "hidden",
             meaning: "units of each hidden layer of the encoder; the decoder mirrors them",
@@ -44,30 +40,15 @@ pub(crate) const ENTRY: Entry = Entry {
             meaning: "dimensions of the code z",
             default: Value::Count(20),
         },
-    ],
-    recipe,
-    presets: &[],
-    binary: true,
-    build,
-};
+    ]).recipe(recipe).binary().small(&[("hidden", "16"), ("latents", "2")]);
 
 /// Adam at 1e-3 and batches of 128 (the paper: Adagrad, batches of 100).
-fn recipe() -> Recipe {
-    Recipe {
-        phases: vec![Phase {
-            name: "elbo",
-            prefix: "",
-            optimiser: Optimiser::adam(1e-3),
-        }],
-        schedule: Schedule::Constant,
-        batch_size: 128,
-        epochs: 30,
-        clip_norm: None,
-        ema: None,
-    }
+fn recipe(_: &Setup) -> Recipe {
+    Recipe::new("elbo", Optimiser::adam(1e-3)).schedule(Schedule::Constant).batch_size(128).epochs(30)
 }
 
-fn build(hypers: &Hypers, spec: &ImageSpec, seed: u64) -> Result<Built, HyperError> {
+fn build(setup: &Setup) -> Result<Built, HyperError> {
+    let (hypers, spec, seed) = (setup.hypers, &setup.image, setup.seed);
     let mut params = Params::new();
     let hidden = hypers.counts("hidden");
     let model = Vae::new(
@@ -127,7 +108,7 @@ impl Vae {
     }
 
     /// q(z|x): x [B, D] in [0, 1] -> (mu, log_var), [B, latents] each.
-    pub fn encode<T: Element>(&self, p: &Bound<T>, x: &Var<T>) -> (Var<T>, Var<T>) {
+    pub fn posterior_of<T: Element>(&self, p: &Bound<T>, x: &Var<T>) -> (Var<T>, Var<T>) {
         let h = perceptron(&self.encoder, p, x);
         let h = self.posterior.forward(p, &h);
         let n = self.latents;
@@ -135,16 +116,16 @@ impl Vae {
     }
 
     /// p(x|z): z [B, latents] -> logits of the pixels, [B, D].
-    pub fn decode<T: Element>(&self, p: &Bound<T>, z: &Var<T>) -> Var<T> {
+    pub fn logits<T: Element>(&self, p: &Bound<T>, z: &Var<T>) -> Var<T> {
         self.pixels.forward(p, &perceptron(&self.decoder, p, z))
     }
 
     /// The terms of -ELBO for x [B, D] in {0, 1}, with the draw that eps [B, latents] makes.
     pub fn elbo<T: Element>(&self, p: &Bound<T>, x: &Var<T>, eps: &Var<T>) -> Elbo<T> {
-        let (mu, log_var) = self.encode(p, x);
+        let (mu, log_var) = self.posterior_of(p, x);
         let z = gaussian::reparameterise(&mu, &log_var, eps);
         Elbo {
-            reconstruction: self.decode(p, &z).bce_with_logits_sum_rows(x),
+            reconstruction: self.logits(p, &z).bce_with_logits_sum_rows(x),
             kl: gaussian::kl_standard(&mu, &log_var),
         }
     }
@@ -152,28 +133,21 @@ impl Vae {
     /// log p(x, z) - log q(z|x) in nats for x [B, D] and the draw of eps: `[B]`. The mean of its
     /// exponential is p(x). Burda et al. 2016, arXiv:1509.00519, equation 7.
     pub fn log_weight<T: Element>(&self, p: &Bound<T>, x: &Var<T>, eps: &Var<T>) -> Var<T> {
-        let (mu, log_var) = self.encode(p, x);
+        let (mu, log_var) = self.posterior_of(p, x);
         let z = gaussian::reparameterise(&mu, &log_var, eps);
         // (z - mu)^2 / var is eps^2, and the constants of prior and posterior cancel.
         let ratio = (eps.square() + &log_var - z.square()).sum_axes(&[1]) * 0.5;
-        ratio - self.decode(p, &z).bce_with_logits_sum_rows(x)
+        ratio - self.logits(p, &z).bce_with_logits_sum_rows(x)
     }
 
     fn flat(&self, batch: &Batch) -> Var<f32> {
-        let shape = [batch.len(), self.spec.dims()];
-        Var::constant(batch.images.reshape(shape))
+        Var::constant(batch.rows())
     }
 
-    /// The probability of each pixel to be 1: [B, H, W, C].
+    /// The probability of each pixel to be 1: `[B, H, W, C]`.
     fn picture(&self, p: &Bound<f32>, z: &Var<f32>) -> Tensor<f32> {
-        let ImageSpec {
-            height,
-            width,
-            channels,
-            ..
-        } = self.spec;
-        let probabilities = self.decode(p, z).sigmoid().into_value();
-        probabilities.reshape([z.shape()[0], height, width, channels])
+        let probabilities = self.logits(p, z).sigmoid().into_value();
+        probabilities.reshape(self.spec.shape(z.shape()[0]))
     }
 }
 
@@ -185,17 +159,14 @@ fn perceptron<T: Element>(layers: &[Linear], p: &Bound<T>, x: &Var<T>) -> Var<T>
 }
 
 impl Model for Vae {
-    fn loss(&self, _phase: usize, p: &Bound<f32>, batch: &Batch) -> Loss {
-        let eps = Var::constant(batch.normal(self.latents, word("posterior")));
-        let elbo = self.elbo(p, &self.flat(batch), &eps);
+    fn loss(&self, step: &Step) -> Loss {
+        let eps = Var::constant(step.batch.normal(self.latents, word("posterior")));
+        let elbo = self.elbo(step.p, &self.flat(step.batch), &eps);
         let (reconstruction, kl) = (elbo.reconstruction.sum(), elbo.kl.sum());
-        Loss {
-            parts: vec![
-                ("reconstruction", f64::from(reconstruction.item())),
-                ("kl", f64::from(kl.item())),
-            ],
-            sum: reconstruction + kl,
-        }
+        let parts = [&reconstruction, &kl].map(|part| f64::from(part.item()));
+        Loss::nats(reconstruction + kl)
+            .with("reconstruction", parts[0])
+            .with("kl", parts[1])
     }
 
     /// Measured at 128 images a step on two cores: two lanes make 1.15 times the images per second
@@ -204,26 +175,37 @@ impl Model for Vae {
         Spread::Lanes(batch_size.div_ceil(2).clamp(1, 64))
     }
 
-    fn likelihood(&self) -> Option<&dyn Likelihood> {
-        Some(self)
+    fn scores(&self) -> Vec<Scored<'_>> {
+        vec![Scored::Images(self)]
     }
 
     fn sampler(&self) -> Option<&dyn Sampler> {
         Some(self)
     }
 
-    fn reconstructor(&self) -> Option<&dyn Reconstructor> {
+    fn latent(&self) -> Option<&dyn Latent> {
         Some(self)
     }
 }
 
-impl Likelihood for Vae {
-    fn is_bound(&self) -> bool {
+impl Score for Vae {
+    fn about(&self) -> Vec<ScoreInfo> {
+        vec![ScoreInfo::nats(Kind::UpperBound)]
+    }
+
+    fn is_stochastic(&self) -> bool {
         true
     }
 
-    /// One sample: -ELBO, the KL exact. More: -log of the mean importance weight, a tighter bound.
-    fn nats(&self, p: &Bound<f32>, batch: &Batch, samples: usize) -> Vec<f64> {
+    fn of(&self, step: &Step, ask: &Ask) -> Vec<Vec<f64>> {
+        vec![self.nats(step.p, step.batch, ask.samples)]
+    }
+}
+
+impl Vae {
+    /// A bound on -log p(x) of each image, in nats. One sample: -ELBO, the KL exact. More: -log of
+    /// the mean importance weight, a tighter bound.
+    pub fn nats(&self, p: &Bound<f32>, batch: &Batch, samples: usize) -> Vec<f64> {
         let x = self.flat(batch);
         let noise = |k: usize| {
             let purpose = word("evaluation").wrapping_add(k as u64);
@@ -232,12 +214,8 @@ impl Likelihood for Vae {
         if samples <= 1 {
             let elbo = self.elbo(p, &x, &noise(0));
             let nats = elbo.reconstruction + elbo.kl;
-            return nats
-                .value()
-                .data()
-                .iter()
-                .map(|&nats| f64::from(nats))
-                .collect();
+            let nats = nats.value().data();
+            return nats.iter().map(|&nats| f64::from(nats)).collect();
         }
         let mut log_weights = vec![Vec::with_capacity(samples); batch.len()];
         for k in 0..samples {
@@ -256,20 +234,44 @@ impl Likelihood for Vae {
 impl Sampler for Vae {
     /// The mean of p(x|z) for z drawn from the prior: probabilities, not binary pixels.
     fn sample(&self, p: &Bound<f32>, request: &SampleRequest) -> Tensor<f32> {
-        let z = Tensor::build([request.count, self.latents], |out| {
-            for (i, row) in out.chunks_exact_mut(self.latents).enumerate() {
-                let mut stream = stream(&[request.seed, word("prior"), i as u64]);
-                row.fill_with(|| normal(&mut stream) as f32);
-            }
-        });
+        let z = self.prior(p, request.count, request.seed);
         self.picture(p, &Var::constant(z))
     }
 }
 
-impl Reconstructor for Vae {
-    /// The mean of p(x|z) at z = mu(x).
-    fn reconstruct(&self, p: &Bound<f32>, batch: &Batch) -> Tensor<f32> {
-        let (mu, _) = self.encode(p, &self.flat(batch));
-        self.picture(p, &mu)
+impl Latent for Vae {
+    fn shape(&self) -> Vec<usize> {
+        vec![self.latents]
+    }
+
+    /// N(0, I).
+    fn prior(&self, _p: &Bound<f32>, count: usize, seed: u64) -> Tensor<f32> {
+        Tensor::build([count, self.latents], |out| {
+            for (i, row) in out.chunks_exact_mut(self.latents).enumerate() {
+                let mut stream = stream(&[seed, word("prior"), i as u64]);
+                row.fill_with(|| normal(&mut stream) as f32);
+            }
+        })
+    }
+
+    /// The mean of p(x|z).
+    fn decode(&self, p: &Bound<f32>, z: &Tensor<f32>, _: Option<&Arc<[u32]>>) -> Tensor<f32> {
+        self.picture(p, &Var::constant(z.clone()))
+    }
+
+    fn encoder(&self) -> Option<&dyn Encoder> {
+        Some(self)
+    }
+}
+
+impl Encoder for Vae {
+    /// mu(x).
+    fn encode(&self, step: &Step) -> Tensor<f32> {
+        self.posterior_of(step.p, &self.flat(step.batch)).0.into_value()
+    }
+
+    fn spread(&self, step: &Step) -> Option<Tensor<f32>> {
+        let (_, log_var) = self.posterior_of(step.p, &self.flat(step.batch));
+        Some((log_var * 0.5).exp().into_value())
     }
 }

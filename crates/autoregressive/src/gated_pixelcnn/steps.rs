@@ -5,7 +5,7 @@ use super::{GatedPixelCnn, Layer};
 use crate::conv_cache::{Place, Product, Reach, Rows, Step};
 use crate::conv_gate::gate_rows;
 use crate::conv_masked::MaskedConv;
-use crate::pixels::Pixels;
+use nn::dist::pixels::Pixels;
 use crate::sequential::{Conditionals, Walk};
 use grad::Tensor;
 use grad::kernels::elementwise;

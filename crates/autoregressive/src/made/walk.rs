@@ -3,7 +3,7 @@
 
 use super::{Made, Mask};
 use crate::density::Autoregressive;
-use crate::pixels::Pixels;
+use nn::dist::pixels::Pixels;
 use crate::sequential::{Conditionals, Walk};
 use grad::Tensor;
 use grad::kernels::autoregressive::Staircase;

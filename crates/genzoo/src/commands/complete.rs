@@ -71,15 +71,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let dims = known.len();
     let shape = originals.shape().with(0, count * each);
-    let request = CompletionRequest {
-        images: Tensor::from_fn(shape, |i| {
-            originals.data()[i / (each * dims) * dims + i % dims]
-        }),
-        known: known.clone(),
-        seed: args.seed,
-        class: args.class,
-        temperature: args.temperature,
-    };
+    let images = Tensor::from_fn(shape, |i| {
+        originals.data()[i / (each * dims) * dims + i % dims]
+    });
+    let request = CompletionRequest::new(images, known.clone(), args.seed)
+        .classes(args.class)
+        .temperature(args.temperature);
     let pool = Pool::new(args.threads.map(|n| n as usize))?;
     let drawn = pool.run(|| {
         let completer = run.model().completer()?;
@@ -115,10 +112,7 @@ fn known(args: &Args, run: &Finished) -> anyhow::Result<Vec<bool>> {
     let spec = run.config.image;
     let row = spec.width * spec.channels;
     if let Some(path) = &args.mask {
-        let grey = nn::model::ImageSpec {
-            channels: 1,
-            ..spec
-        };
+        let grey = spec.with_channels(1);
         let mask = Pixels::open(path, &grey)?;
         let flags = mask.data.iter().map(|&x| x >= 128);
         return Ok(flags.flat_map(|flag| vec![flag; spec.channels]).collect());

@@ -7,7 +7,7 @@ use crate::output::{print, thousands};
 use crate::picture::Picture;
 use crate::pixels::{Pixels, to_levels};
 use anyhow::Context;
-use autoregressive::lossless::{Archive, Codec, Levels};
+use lossless::{Archive, Codec, Levels};
 use dataset::formats::{FORMATS, HEAD, Part};
 use dataset::{Form, ImageShape, Parcel};
 use std::path::{Path, PathBuf};

@@ -1,12 +1,11 @@
 //! `genzoo train`: a new run, or more of an old one.
 
 use crate::output::{counted, print, thousands};
-use crate::progress::{Display, duration};
+use crate::progress::{Display, duration, figure};
 use crate::{data_source, failure, gallery, interrupt, registry};
 use anyhow::Context;
 use clap::builder::RangedU64ValueParser;
 use dataset::{Binarize, Dataset, Source, Split};
-use nn::hyper::Hypers;
 use nn::model::Entry;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -58,12 +57,19 @@ pub(crate) struct Args {
     /// Settings from a file with the keys of a run's config.toml; flags beat it.
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
+    /// Begin with the parameters of another run, or of a safetensors file, that fit by name and
+    /// shape.
+    #[arg(long, value_name = "RUN|FILE")]
+    from: Option<PathBuf>,
+    /// Of those only the ones whose names begin so, as `encoder`.
+    #[arg(long, value_name = "NAME", requires = "from")]
+    prefix: Option<String>,
     /// Where the run is put [default: runs/MODEL-DATA-SEED].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Go on with the run in this directory. Only its end and the threads may be set anew.
     #[arg(long, value_name = "DIR", conflicts_with_all =
-        ["binarize", "batch_size", "lr", "seed", "set", "preset", "config", "out"])]
+        ["binarize", "batch_size", "lr", "seed", "set", "preset", "config", "out", "from"])]
     resume: Option<PathBuf>,
 }
 
@@ -155,6 +161,14 @@ impl Args {
             .iter()
             .map(|(key, value)| (key.clone(), Value::String(value.clone())));
         table.insert("hypers".into(), Value::Table(set.collect()));
+        if let Some(path) = &self.from {
+            let path = path.canonicalize().unwrap_or(path.clone());
+            let mut from = Table::new();
+            from.insert("run".into(), Value::String(path.to_string_lossy().into()));
+            let prefix = self.prefix.clone().map(Value::String);
+            from.extend(prefix.map(|prefix| ("prefix".into(), prefix)));
+            table.insert("from".into(), Value::Table(from));
+        }
         table
     }
 }
@@ -176,7 +190,7 @@ fn resolve(args: &Args) -> anyhow::Result<(&'static Entry, Config, Dataset)> {
         return Err(failure::usage(message, "`genzoo models` lists them"));
     };
     let entry = registry::find(&model)?;
-    let mut hypers = Hypers::defaults(entry.name, entry.hypers);
+    let mut hypers = entry.defaults();
     for (key, value) in &args.set {
         hypers.set(key, value).map_err(failure::hyper_usage)?;
     }
@@ -217,6 +231,9 @@ fn go(
     let place = session.dir().path().display().to_string();
     let begun = Instant::now();
     eprintln!("{}", headline(&session, entry, data, pool));
+    if let Some(taken) = session.taken() {
+        eprintln!("{taken}");
+    }
     let stop = interrupt::flag()?;
     let mut display = Display::new(session.done());
     if session.done() >= 1.0 {
@@ -243,9 +260,11 @@ fn go(
                 "run      {place} ({steps} steps, {})",
                 duration(begun.elapsed().as_secs_f64())
             );
-            if let Some(nats) = session.best() {
+            if let Some((info, value)) = session.best() {
                 text += &format!(
-                    "\nvalid    {nats:.2} nats an image; these parameters are kept as the best"
+                    "\nvalid    {} {}; these parameters are kept as the best",
+                    info.name,
+                    figure(value)
                 );
             }
             text += &pool.run(|| gallery::draw(&session, entry, data))?;

@@ -1,4 +1,7 @@
-//! Images as a file of about as many bits as the model's -log2 p(x): the likelihood, proved.
+#![forbid(unsafe_code)]
+#![doc = include_str!("../README.md")]
+//!
+//! # The file
 //!
 //! ```text
 //! magic, version | instruction set | model | probabilities | H W C, levels, classes, count | note |

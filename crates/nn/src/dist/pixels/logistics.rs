@@ -8,7 +8,7 @@ use grad::kernels::buffer::Buffer;
 use grad::kernels::elementwise::{self, Operand};
 use grad::kernels::reduce::{self, LOG_SCALES, logistic_mixture};
 use grad::{Element, Op, Saves, Tensor, Var, Vjp};
-use nn::random::{Stream, uniform};
+use crate::random::{Stream, uniform};
 use std::cell::OnceCell;
 
 /// -log p(x) of each row, `[B]`: parameters `[B, D, 3, M]`, x `[B, D]`.

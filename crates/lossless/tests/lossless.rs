@@ -12,13 +12,7 @@ use nn::{Builder, Params};
 use proptest::prelude::*;
 use std::sync::{Arc, LazyLock};
 
-const SPEC: ImageSpec = ImageSpec {
-    height: 5,
-    width: 4,
-    channels: 1,
-    levels: 2,
-    classes: None,
-};
+const SPEC: ImageSpec = ImageSpec::new(5, 4, 1, 2);
 
 /// A model with weights far from 0, so that its conditionals are far from uniform.
 fn built<M: Autoregressive>(make: impl Fn(&mut Builder) -> M) -> (Density<M>, Params<f32>) {

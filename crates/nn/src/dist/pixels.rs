@@ -7,10 +7,10 @@ mod logistics;
 mod portable;
 
 use grad::{Element, Tensor, Var};
-use nn::dist::{bernoulli, categorical};
-use nn::hyper::{Hyper, HyperError, Hypers, Value};
-use nn::model::ImageSpec;
-use nn::random::{Stream, uniform};
+use crate::dist::{bernoulli, categorical};
+use crate::hyper::{Hyper, HyperError, Hypers, Value};
+use crate::model::ImageSpec;
+use crate::random::{Stream, uniform};
 use portable::sigmoid;
 use std::sync::Arc;
 
@@ -37,14 +37,14 @@ pub enum Pixels {
 }
 
 /// How a model's table says which distribution it is to have.
-pub(crate) const KIND: Hyper = Hyper {
+pub const KIND: Hyper = Hyper {
     name: "pixels",
     meaning: "distribution of a pixel: `auto` is bernoulli for two levels, else softmax",
     default: Value::Choice(&["auto", "bernoulli", "softmax", "logistics"]),
 };
 
 /// How it says how many logistic distributions are mixed.
-pub(crate) const COMPONENTS: Hyper = Hyper {
+pub const COMPONENTS: Hyper = Hyper {
     name: "components",
     meaning: "logistic distributions in the mixture; for pixels=logistics",
     default: Value::Count(10),
@@ -52,7 +52,7 @@ pub(crate) const COMPONENTS: Hyper = Hyper {
 
 impl Pixels {
     /// What [`KIND`] and [`COMPONENTS`] say, for images of this kind.
-    pub(crate) fn chosen(hypers: &Hypers, spec: &ImageSpec) -> Result<Pixels, HyperError> {
+    pub fn chosen(hypers: &Hypers, spec: &ImageSpec) -> Result<Pixels, HyperError> {
         let levels = spec.levels;
         match hypers.choice(KIND.name) {
             "bernoulli" if levels != 2 => Err(hypers.unfit(format!(
@@ -211,7 +211,7 @@ fn choose(logits: &[f32], temperature: f32, stream: &mut Stream) -> usize {
 mod tests {
     use super::*;
     use grad::Tape;
-    use nn::random::stream;
+    use crate::random::stream;
 
     const KINDS: [Pixels; 6] = [
         Pixels::Bernoulli,
