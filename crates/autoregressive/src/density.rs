@@ -224,6 +224,10 @@ impl<M: Autoregressive> Completer for Density<M> {
 }
 
 impl<M: Autoregressive> Coder for Density<M> {
+    fn orderings(&self) -> usize {
+        self.0.orderings()
+    }
+
     /// By the first ordering: the mixture of several has no conditionals as cheap as theirs.
     fn code(
         &self,

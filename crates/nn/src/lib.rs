@@ -8,6 +8,7 @@ pub mod hyper;
 pub mod init;
 pub mod layers;
 pub mod masks;
+pub mod memory;
 pub mod model;
 pub mod optim;
 pub mod params;

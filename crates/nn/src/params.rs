@@ -5,6 +5,7 @@
 //! or a gradient norm is then a loop over a list.
 
 use crate::layers::Mode;
+use crate::memory;
 use crate::random::{self, Stream};
 use grad::{Element, Shape, Tape, Tensor, Var};
 use std::cell::RefCell;
@@ -41,12 +42,20 @@ pub struct Param<T: Element> {
 #[derive(Clone, Debug, Default)]
 pub struct Params<T: Element> {
     list: Vec<Param<T>>,
+    /// Numbers that a [`Builder`] may still make.
+    left: Option<u64>,
+    /// Numbers that it was asked for beyond.
+    refused: u64,
 }
 
 impl<T: Element> Params<T> {
     /// No parameters.
     pub fn new() -> Params<T> {
-        Params { list: Vec::new() }
+        Params {
+            list: Vec::new(),
+            left: None,
+            refused: 0,
+        }
     }
 
     /// Adds a tensor.
@@ -105,6 +114,27 @@ impl<T: Element> Params<T> {
             .sum()
     }
 
+    /// How many numbers the model would have if the machine had the memory to train it; nothing if
+    /// it has. Then the parameters at hand are not those of the model.
+    pub fn refused(&self) -> Option<u64> {
+        let made: usize = self.list.iter().map(|param| param.value.len()).sum();
+        (self.refused > 0).then_some(self.refused + made as u64)
+    }
+
+    /// Whether a builder may make a tensor of this shape, and counts it.
+    fn afford(&mut self, shape: &Shape) -> bool {
+        let numbers = shape
+            .iter()
+            .fold(1u64, |product, &n| product.saturating_mul(n as u64));
+        let left = self.left.and_then(|left| left.checked_sub(numbers));
+        if self.left.is_some() && left.is_none() {
+            self.refused = self.refused.saturating_add(numbers);
+            return false;
+        }
+        self.left = left;
+        true
+    }
+
     /// One parameter, for writing.
     pub fn get_mut(&mut self, id: ParamId) -> &mut Param<T> {
         &mut self.list[id.index()]
@@ -146,6 +176,8 @@ impl<T: Element> Params<T> {
         });
         Params {
             list: list.collect(),
+            left: self.left,
+            refused: self.refused,
         }
     }
 }
@@ -277,15 +309,24 @@ impl<T: Element> Index<ParamId> for Bound<T> {
 
 /// Adds parameters under a path, each initialised from its own stream (seed, name), so adding a
 /// layer does not change how the others begin.
+///
+/// It makes no more numbers than the machine's free memory bears in training: value, gradient and
+/// two moments. Beyond that it counts and makes nothing ([`Params::refused`]).
 pub struct Builder<'a> {
     params: &'a mut Params<f32>,
     seed: u64,
     path: String,
 }
 
+/// Bytes for each number in training: value, gradient and two moments.
+const BYTES: u64 = 16;
+
 impl<'a> Builder<'a> {
     /// A builder at the root.
     pub fn new(params: &'a mut Params<f32>, seed: u64) -> Builder<'a> {
+        let made: usize = params.iter().map(|param| param.value.len()).sum();
+        let most = memory::available().unwrap_or(u64::MAX) / BYTES;
+        params.left = Some(most.saturating_sub(made as u64));
         Builder {
             params,
             seed,
@@ -310,8 +351,12 @@ impl<'a> Builder<'a> {
         init: impl FnOnce(Shape, &mut Stream) -> Tensor<f32>,
     ) -> ParamId {
         let name = format!("{}{name}", self.path);
+        let shape = shape.into();
+        if !self.params.afford(&shape) {
+            return self.params.add(name, Tensor::zeros([0]), true);
+        }
         let mut stream = random::stream(&[self.seed, random::word(&name)]);
-        let value = init(shape.into(), &mut stream);
+        let value = init(shape, &mut stream);
         self.params.add(name, value, true)
     }
 
@@ -343,6 +388,20 @@ mod tests {
         let (a, b) = (build(false), build(true));
         let id = |p: &Params<f32>| p.find("encoder.0.weight").unwrap();
         assert_eq!(a[id(&a)].value, b[id(&b)].value);
+    }
+
+    #[test]
+    fn no_more_is_made_than_the_machine_bears() {
+        let mut params = Params::new();
+        let mut root = Builder::new(&mut params, 3);
+        root.param("small", [2, 2], random::normal_tensor);
+        let many = 1 << 30;
+        if memory::available().is_none() {
+            return;
+        }
+        root.scope("deep")
+            .param("large", [many, many], random::normal_tensor);
+        assert_eq!(params.refused(), Some((1 << 60) + 4));
     }
 
     #[test]

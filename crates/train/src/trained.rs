@@ -36,14 +36,15 @@ pub struct Trained {
 }
 
 impl Trained {
-    /// Reads them from the run's directory.
+    /// Reads them from the run's directory. `config` may differ from the run's own in what does
+    /// not change the parameters, as the number of orderings that a likelihood averages over.
     ///
     /// # Errors
     /// If the configuration does not fit `entry`, or the file is missing or damaged.
     pub fn read(dir: &RunDir, entry: &Entry, config: &Config) -> Result<Trained, Error> {
         let (model, mut params) =
             entry.build_for(&config.hypers(entry)?, config.image, config.seed)?;
-        let step = checkpoint::read_evaluated(dir, &mut params)?;
+        let step = checkpoint::read_evaluated(dir, &read_config(dir)?, &mut params)?;
         Ok(Trained {
             model,
             params,

@@ -2,7 +2,7 @@
 
 use crate::failure;
 use crate::finished::Finished;
-use crate::output::{print, print_json, table, thousands};
+use crate::output::{note, print, print_json, table, thousands};
 use dataset::Split;
 use nn::model::{Entry, Figure, Kind, Scored};
 use nn::stats::{Estimate, bits_per_dim};
@@ -24,7 +24,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "test")]
     split: Split,
     /// Draws an image, where the model is stochastic; more give a tighter bound.
-    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     samples: u32,
     /// Orderings of the pixels that the likelihood averages over, where the model has several
     /// [default: as trained].
@@ -122,7 +122,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Err(run.cannot("has nothing that it is judged by"));
     }
     if args.samples > 1 && !scores.iter().any(is_stochastic) {
-        eprintln!("--samples {}: {} is exact, so it has no effect", args.samples, entry.name);
+        note(format!(
+            "--samples {}: {} is exact, so it has no effect",
+            args.samples, entry.name
+        ));
     }
     let data = run.data(args.data.as_ref())?;
     let images = Images::evaluation(&data, args.split, config.binarize);
@@ -201,7 +204,11 @@ fn line(figure: &Figure, dims: usize) -> String {
             Some(error) => format!(" +- {error:.4}"),
         };
         let name = info.name.replace('_', " ");
-        return format!("{name} {value:.4}{error} ({}, {} is better)", info.unit, info.better.name());
+        return format!(
+            "{name} {value:.4}{error} ({}, {} is better)",
+            info.unit,
+            info.better.name()
+        );
     }
     let sign = match info.kind {
         Kind::UpperBound => "<=",
@@ -269,9 +276,16 @@ fn rows(classes: &[OfClass], figures: &[Figure]) -> Vec<Vec<String>> {
         let mut row = vec![of.class.to_string(), thousands(of.examples as u64)];
         for line in &of.scores {
             row.push(format!("{:.3}", line.value));
-            row.push(line.standard_error.map_or("?".into(), |error| format!("{error:.3}")));
+            row.push(
+                line.standard_error
+                    .map_or("?".into(), |error| format!("{error:.3}")),
+            );
         }
-        row.extend(of.likelihood.as_ref().map(|of| format!("{:.4}", of.bits_per_dim)));
+        row.extend(
+            of.likelihood
+                .as_ref()
+                .map(|of| format!("{:.4}", of.bits_per_dim)),
+        );
         row
     };
     [head].into_iter().chain(classes.iter().map(row)).collect()
@@ -295,10 +309,10 @@ fn with_orderings(entry: &Entry, config: &Config, orderings: u32) -> anyhow::Res
     let layer = Table::from_iter([("hypers".to_string(), Value::Table(hypers))]);
     let trained = config.hypers(entry)?.count(key.name);
     if orderings as usize > trained {
-        eprintln!(
+        note(format!(
             "--orderings {orderings}: {} was trained with {trained}; the others are new to it",
             entry.name
-        );
+        ));
     }
     Ok(config.with(layer, "the command line")?)
 }
