@@ -68,6 +68,11 @@ impl Value {
         }
     }
 
+    /// Whether several values are one value of this kind.
+    fn is_list(&self) -> bool {
+        matches!(self, Value::Counts(_))
+    }
+
     fn accepts(&self, text: &str, most: usize) -> bool {
         let count = |text: &str| text.trim().parse().is_ok_and(|n| (1..=most).contains(&n));
         match self {
@@ -148,7 +153,7 @@ impl Hypers {
         }
     }
 
-    /// Sets one.
+    /// Sets one. A list may stand in brackets; one number in brackets is a list, too.
     ///
     /// # Errors
     /// If there is no such key or the value is not of its kind.
@@ -162,17 +167,30 @@ impl Hypers {
                 expected: self.values.iter().map(|(hyper, _)| hyper.name).collect(),
             });
         };
-        let value = value.trim();
+        let (value, kind) = (value.trim(), &hyper.default);
+        let inside = value
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        let accepted = match inside {
+            Some(list) if kind.is_list() => list,
+            _ => value,
+        };
         let most = hyper.most();
-        if !hyper.default.accepts(value, most) {
+        if !kind.accepts(accepted, most) {
+            let list = inside.is_some() || value.contains(',');
+            let single = if list && !kind.is_list() {
+                ", not a list"
+            } else {
+                ""
+            };
             return Err(HyperError::Value {
                 model,
                 name: hyper.name,
-                expected: hyper.default.kind(most),
+                expected: format!("{}{single}", kind.kind(most)),
                 found: value.into(),
             });
         }
-        *slot = value.into();
+        *slot = accepted.into();
         Ok(())
     }
 
@@ -263,6 +281,8 @@ mod tests {
         assert_eq!(hypers.counts("hidden"), [400, 30]);
         hypers.set("hidden", "8, 9,10").unwrap();
         assert_eq!(hypers.counts("hidden"), [8, 9, 10]);
+        hypers.set("hidden", "[7]").unwrap();
+        assert_eq!(hypers.counts("hidden"), [7]);
         let error = |name, value| {
             Hypers::defaults("vae", TABLE)
                 .set(name, value)
@@ -281,5 +301,12 @@ mod tests {
             error("beta", "NaN"),
             "vae: beta: expected a finite number, found \"NaN\""
         );
+        for list in ["[1]", "1,2", "[1,2]", "[[1]]"] {
+            assert_eq!(
+                error("beta", list),
+                format!("vae: beta: expected a finite number, not a list, found {list:?}")
+            );
+        }
+        assert!(error("hidden", "[[3]]").contains("expected counts"));
     }
 }

@@ -6,6 +6,7 @@ pub mod dist;
 pub mod ema;
 pub mod hyper;
 pub mod init;
+pub mod lanes;
 pub mod layers;
 pub mod masks;
 pub mod memory;

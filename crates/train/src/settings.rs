@@ -71,7 +71,11 @@ pub(crate) fn hypers_to_toml(hypers: &Hypers) -> Table {
 pub(crate) fn hyper_to_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Array(list) => list.iter().map(hyper_to_text).collect::<Vec<_>>().join(","),
+        // In brackets: a list of one number is not that number.
+        Value::Array(list) => {
+            let list: Vec<_> = list.iter().map(hyper_to_text).collect();
+            format!("[{}]", list.join(","))
+        }
         other => other.to_string(),
     }
 }
@@ -147,6 +151,15 @@ pub(crate) mod text {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_stays_a_list() {
+        let text = |toml: &str| hyper_to_text(&toml.parse::<Table>().unwrap()["x"]);
+        assert_eq!(text("x = 20"), "20");
+        assert_eq!(text("x = \"relu\""), "relu");
+        assert_eq!(text("x = [20]"), "[20]");
+        assert_eq!(text("x = [20, 30]"), "[20,30]");
+    }
 
     #[test]
     fn times_have_units() {

@@ -11,6 +11,7 @@ mod dropout;
 mod embedding;
 mod layer_norm;
 mod linear;
+mod pool;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
+pub use pool::{AveragePool, MaxPool, global_average_pool};
 
 pub use grad::kernels::conv::{Padding, Sums, Taps};
 pub use grad::kernels::gemm::Activation;
