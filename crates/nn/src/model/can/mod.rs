@@ -3,11 +3,13 @@
 mod code;
 mod complete;
 mod features;
+mod inspect;
 mod latent;
 mod sample;
 
 pub use code::Coder;
 pub use complete::{Completer, CompletionRequest};
 pub use features::{Classifier, Features};
+pub use inspect::Inspector;
 pub use latent::{Encoder, Latent};
 pub use sample::{Classes, SampleRequest, Sampler, Takes};
