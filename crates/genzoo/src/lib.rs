@@ -15,7 +15,7 @@ mod registry;
 mod suggest;
 
 use clap::{Parser, Subcommand};
-use commands::{bench, complete, compress, data, eval, import, models, sample, train};
+use commands::{bench, complete, compress, data, eval, import, inspect, models, sample, train};
 use std::process::ExitCode;
 
 pub use registry::models as all_models;
@@ -57,6 +57,8 @@ enum Command {
     Import(import::Args),
     /// List, import or inspect data sets.
     Data(data::Args),
+    /// Look into a trained model: receptive fields, attention, filters, as a PNG file.
+    Inspect(inspect::Args),
     /// Measure whole training steps on synthetic images.
     Bench(bench::Args),
 }
@@ -100,6 +102,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Decompress(args) => compress::back(args),
         Command::Import(args) => import::run(args),
         Command::Data(args) => data::run(args),
+        Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
     }
 }

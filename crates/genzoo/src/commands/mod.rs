@@ -6,6 +6,7 @@ pub(crate) mod compress;
 pub(crate) mod data;
 pub(crate) mod eval;
 pub(crate) mod import;
+pub(crate) mod inspect;
 pub(crate) mod models;
 pub(crate) mod sample;
 pub(crate) mod train;

@@ -15,6 +15,8 @@ mod step;
 pub use can::{
     Classes, Classifier, Coder, Completer, CompletionRequest, Embedder, Encoder, Features, Latent,
     SampleRequest, Sampler, Takes,
+    Classes, Classifier, Coder, Completer, CompletionRequest, Encoder, Features, Inspector,
+    Latent, SampleRequest, Sampler, Takes,
 };
 pub use data::{Batch, DataSummary, ImageSource, ImageSpec};
 pub use entry::{Accepts, Built, Entry, Preset, Setup};
@@ -78,6 +80,11 @@ pub trait Model: Send + Sync {
 
     /// Numbers that describe an image, for another model to work with.
     fn features(&self) -> Option<&dyn Features> {
+        None
+    }
+
+    /// What a prediction of a pixel looks at, if the model predicts one after the other.
+    fn inspector(&self) -> Option<&dyn Inspector> {
         None
     }
 

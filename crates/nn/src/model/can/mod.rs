@@ -3,6 +3,7 @@
 mod code;
 mod complete;
 mod features;
+mod inspect;
 mod latent;
 mod sample;
 
@@ -10,4 +11,6 @@ pub use code::Coder;
 pub use complete::{Completer, CompletionRequest};
 pub use features::{Classifier, Features};
 pub use latent::{Embedder, Encoder, Latent};
+pub use inspect::Inspector;
+pub use latent::{Encoder, Latent};
 pub use sample::{Classes, SampleRequest, Sampler, Takes};
