@@ -8,7 +8,7 @@ pub mod density;
 mod fvsbn;
 mod gated_pixelcnn;
 mod made;
-mod masked;
+pub mod masked;
 mod nade;
 mod ordering;
 mod orderless;
