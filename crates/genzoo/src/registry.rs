@@ -13,6 +13,7 @@ const TABLES: &[&[Entry]] = &[
     gan::MODELS,
     classifier::MODELS,
 ];
+const TABLES: &[&[Entry]] = &[autoregressive::MODELS, vae::MODELS, gan::MODELS, flow::MODELS];
 
 static FROM_OUTSIDE: OnceLock<&'static [Entry]> = OnceLock::new();
 

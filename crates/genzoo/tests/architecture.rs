@@ -14,6 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("vae", &["nn", "grad", "kernels"]),
     ("gan", &["nn", "grad", "kernels"]),
     ("classifier", &["nn", "grad", "kernels"]),
+    ("flow", &["nn", "grad", "autoregressive"]),
     ("train", &["nn", "grad", "dataset"]),
     (
         "genzoo",
@@ -27,6 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "vae",
             "gan",
             "classifier",
+            "flow",
             "train",
         ],
     ),

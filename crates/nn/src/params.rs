@@ -264,6 +264,12 @@ impl<T: Element> Bound<T> {
         Bound::new(vars.into_iter())
     }
 
+    /// The values of all parameters, in order: what [`from_vars`](Self::from_vars) takes on another
+    /// thread, where a tape's variables cannot go.
+    pub fn values(&self) -> Vec<Tensor<T>> {
+        self.vars.iter().map(|var| var.value().clone()).collect()
+    }
+
     /// The recorded parameters: those a gradient can be taken of.
     pub fn recorded(&self) -> impl Iterator<Item = (ParamId, &Var<T>)> {
         (0..)
