@@ -14,6 +14,7 @@ const TABLES: &[&[Entry]] = &[
     classifier::MODELS,
 ];
 const TABLES: &[&[Entry]] = &[autoregressive::MODELS, vae::MODELS, gan::MODELS, flow::MODELS];
+const TABLES: &[&[Entry]] = &[autoregressive::MODELS, vae::MODELS, gan::MODELS, markov::MODELS];
 
 static FROM_OUTSIDE: OnceLock<&'static [Entry]> = OnceLock::new();
 

@@ -15,6 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("gan", &["nn", "grad", "kernels"]),
     ("classifier", &["nn", "grad", "kernels"]),
     ("flow", &["nn", "grad", "autoregressive"]),
+    ("markov", &["nn", "grad", "kernels"]),
     ("train", &["nn", "grad", "dataset"]),
     (
         "genzoo",
@@ -29,6 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "gan",
             "classifier",
             "flow",
+            "markov",
             "train",
         ],
     ),

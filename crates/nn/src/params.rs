@@ -36,6 +36,9 @@ pub struct Param<T: Element> {
     pub value: Tensor<T>,
     /// Whether optimisers change it. Running statistics of a batch norm are not.
     pub trainable: bool,
+    /// Whether nothing but training reads it, as persistent chains: parameters that come from
+    /// elsewhere are whole without it.
+    pub training_only: bool,
 }
 
 /// Named tensors in the order they were added.
@@ -72,6 +75,7 @@ impl<T: Element> Params<T> {
             name,
             value,
             trainable,
+            training_only: false,
         });
         ParamId(self.list.len() as u32 - 1)
     }
@@ -173,6 +177,7 @@ impl<T: Element> Params<T> {
             name: param.name.clone(),
             value: param.value.cast(),
             trainable: param.trainable,
+            training_only: param.training_only,
         });
         Params {
             list: list.collect(),
@@ -366,7 +371,15 @@ impl<'a> Builder<'a> {
         self.params.add(name, value, true)
     }
 
-    /// A tensor that is saved with the others but not trained: running statistics, chains.
+    /// A state that nothing but training reads: persistent chains. Who imports parameters from
+    /// elsewhere need not have it.
+    pub fn training_state(&mut self, name: &str, value: Tensor<f32>) -> ParamId {
+        let id = self.state(name, value);
+        self.params.get_mut(id).training_only = true;
+        id
+    }
+
+    /// A tensor that is saved with the others but not trained: running statistics.
     pub fn state(&mut self, name: &str, value: Tensor<f32>) -> ParamId {
         self.params
             .add(format!("{}{name}", self.path), value, false)

@@ -126,7 +126,7 @@ impl Engine {
     ) -> Result<f64, Error> {
         let mut first = None;
         for phase in 0..self.recipe.phases.len() {
-            if !self.model.is_active(phase, self.step) {
+            if !self.model.takes_part(phase, self.step, pace.done) {
                 continue;
             }
             let pass = self.pass(phase, pace.done, len, images);

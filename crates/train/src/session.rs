@@ -440,6 +440,7 @@ impl<'d> Session<'d> {
             batch_size: self.config.batch_size,
             samples: 1,
             seed: self.config.seed,
+            thorough: false,
         };
         let Some(measured) = evaluation.run(&scores, stop) else {
             return Ok(None);

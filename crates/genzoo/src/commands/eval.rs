@@ -4,7 +4,7 @@ use crate::failure;
 use crate::finished::Finished;
 use crate::output::{note, print, print_json, table, thousands};
 use dataset::Split;
-use nn::model::{Entry, Figure, Kind, Scored};
+use nn::model::{Better, Entry, Figure, Kind, NATS, Scored};
 use nn::stats::{Estimate, bits_per_dim};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -144,6 +144,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             batch_size: config.batch_size,
             samples: args.samples as usize,
             seed: config.seed,
+            thorough: true,
         };
         evaluation.run(&run.model().scores(), &AtomicBool::new(false))
     });
@@ -209,14 +210,23 @@ fn line(figure: &Figure, dims: usize) -> String {
             info.unit,
             info.better.name()
         );
+        let better = match info.better {
+            Better::Neither => String::new(),
+            better => format!(", {} is better", better.name()),
+        };
+        return format!("{name} {value:.4}{error} ({}{better})", info.unit);
     }
     let sign = match info.kind {
         Kind::UpperBound => "<=",
         Kind::Estimate => "~",
         Kind::Exact | Kind::Metric => "=",
     };
+    let name = match info.name {
+        NATS => String::new(),
+        name => format!(" ({})", name.replace('_', " ")),
+    };
     format!(
-        "-log p(x) {sign} {value:.3} +- {standard_error:.3} nats an image, \
+        "-log p(x){name} {sign} {value:.3} +- {standard_error:.3} nats an image, \
          {:.4} +- {:.4} bits a dimension",
         bits_per_dim(value, dims),
         bits_per_dim(standard_error, dims),

@@ -14,6 +14,7 @@ mod step;
 
 pub use can::{
     Classes, Classifier, Coder, Completer, CompletionRequest, Embedder, Encoder, Features, Latent,
+    Chain, Classes, Classifier, Coder, Completer, CompletionRequest, Encoder, Features, Latent,
     SampleRequest, Sampler, Takes,
     Classes, Classifier, Coder, Completer, CompletionRequest, Encoder, Features, Inspector,
     Latent, SampleRequest, Sampler, Takes,
@@ -39,6 +40,13 @@ pub trait Model: Send + Sync {
         true
     }
 
+    /// Whether a phase takes part in step `step` with the share `done` of the run behind it
+    /// ([`Step::done`]): layers are trained one after another so. Unless a model says otherwise,
+    /// [`is_active`](Self::is_active) tells.
+    fn takes_part(&self, phase: usize, step: u64, _done: f64) -> bool {
+        self.is_active(phase, step)
+    }
+
     /// Changes parameters after a phase's optimiser has: clipped weights, a projection. It must
     /// depend on nothing but its arguments. A phase changes only parameters of its own.
     fn after_update(&self, _phase: usize, _step: u64, _params: &mut Params<f32>) {}
@@ -60,6 +68,11 @@ pub trait Model: Send + Sync {
 
     /// New images, if the model can make them.
     fn sampler(&self) -> Option<&dyn Sampler> {
+        None
+    }
+
+    /// The way its samples come about, if the model runs a chain worth looking at.
+    fn chain(&self) -> Option<&dyn Chain> {
         None
     }
 
@@ -124,6 +137,7 @@ impl dyn Model + '_ {
         let has = [
             (self.classifier().is_some(), "classes"),
             (self.sampler().is_some(), "samples"),
+            (self.chain().is_some(), "chains"),
             (self.completer().is_some(), "completion"),
             (self.coder().is_some(), "compression"),
             (self.latent().is_some(), "latents"),

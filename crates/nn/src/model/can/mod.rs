@@ -1,5 +1,6 @@
 //! What models can do beside being trained and judged: a trait for each ability.
 
+mod chain;
 mod code;
 mod complete;
 mod features;
@@ -7,6 +8,7 @@ mod inspect;
 mod latent;
 mod sample;
 
+pub use chain::Chain;
 pub use code::Coder;
 pub use complete::{Completer, CompletionRequest};
 pub use features::{Classifier, Features};
