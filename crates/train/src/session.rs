@@ -45,6 +45,8 @@ pub trait Observer: Send {
     /// At the end of each epoch, and of the run if that is within one: the last training event
     /// and, where the model is judged, the figures of the validation split, the primary one first.
     fn epoch(&mut self, _train: Option<&Event>, _valid: &[Figure]) {}
+    /// Something to worry about, in plain words: once for as long as it lasts.
+    fn warning(&mut self, _text: &str) {}
 }
 
 /// How a run came to its end.
@@ -68,6 +70,9 @@ pub struct Session<'d> {
     judges: Vec<Box<dyn SetScore + Send>>,
     taken: Option<Taken>,
     best: Option<f64>,
+    last: Option<f64>,
+    /// What was warned of and still holds, by the first words.
+    warned: Vec<String>,
     validated: bool,
     clock: Clock,
 }
@@ -149,6 +154,8 @@ impl<'d> Session<'d> {
             best: checkpoint::best(&dir, engine.model().primary().map(|info| info.name))?,
             judges: Vec::new(),
             taken: None,
+            last: None,
+            warned: Vec::new(),
             validated: last
                 .as_ref()
                 .is_some_and(|e| e.is_valid() && e.step == engine.steps()),
@@ -204,6 +211,11 @@ impl<'d> Session<'d> {
     /// The primary score on the validation split of the best parameters so far.
     pub fn best(&self) -> Option<(ScoreInfo, f64)> {
         self.primary().zip(self.best)
+    }
+
+    /// The same of the last parameters that were judged since this session began.
+    pub fn last(&self) -> Option<f64> {
+        self.last
     }
 
     /// What became of another run's parameters that this one began with.
@@ -365,7 +377,30 @@ impl<'d> Session<'d> {
         (self.clock.images, self.clock.training) = (0, Duration::ZERO);
         self.log.write(&event)?;
         observer.event(&event);
+        let mean = |name: &str| match name {
+            "nats" => event.nats,
+            name => event.parts.get(name).copied(),
+        };
+        let warnings = self.engine.model().warnings(&mean);
+        self.warn("training", warnings, observer);
         Ok(Some(event))
+    }
+
+    /// Passes on what was not said already of the same `origin`. Numbers differ from time to time,
+    /// so what is said is known by its words before the first digit or colon.
+    fn warn(&mut self, origin: &str, warnings: Vec<String>, observer: &mut dyn Observer) {
+        let known = |text: &str| {
+            let head = text.split(|c: char| c.is_ascii_digit() || c == ':').next();
+            format!("{origin}: {}", head.unwrap_or_default())
+        };
+        let now: Vec<String> = warnings.iter().map(|text| known(text)).collect();
+        for (text, words) in warnings.iter().zip(&now) {
+            if !self.warned.contains(words) {
+                observer.warning(text);
+            }
+        }
+        self.warned.retain(|words| !words.starts_with(&format!("{origin}: ")));
+        self.warned.extend(now);
     }
 
     /// Judges the parameters on the validation split and tells the observer of the epoch; false if
@@ -425,6 +460,7 @@ impl<'d> Session<'d> {
         let chosen = (figures.first()).filter(|figure| Some(figure.info.name) == primary);
         if let Some(figure) = chosen {
             let better = figure.info.better;
+            self.last = Some(figure.value);
             if self.best.is_none_or(|best| better.is_better(figure.value, best)) {
                 checkpoint::write_best(&self.dir, &self.engine, figure)?;
                 self.best = Some(figure.value);
@@ -458,6 +494,11 @@ impl<'d> Session<'d> {
         self.validated = true;
         self.log.write(&event)?;
         observer.event(&event);
+        if dear {
+            let told = self.judges.iter().flat_map(|judge| judge.warnings(&figures));
+            let told = told.collect();
+            self.warn("samples", told, observer);
+        }
         Ok(Some(figures))
     }
 
