@@ -18,7 +18,7 @@ pub use frechet::{Moments, frechet_distance};
 pub use kid::{KernelDistance, kernel_distance};
 pub use matrix::Matrix;
 pub use neighbours::{Balls, NEAREST, balls, nearest};
-pub use score::{Drawn, SampleScore, draw, is_enough, real};
+pub use score::{Drawn, HALVES, SampleScore, draw, is_enough, real};
 pub use two_sample::{TwoSample, two_sample};
 pub use verdict::{LEAST, Verdict, class_warnings};
 pub use witness::{Seen, Witness};

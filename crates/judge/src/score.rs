@@ -12,15 +12,17 @@ use nn::model::{
 use nn::random::{stream, uniform, word};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
+/// The order of a split's images, of which the first stand for the data and the next for the floor.
+pub const HALVES: u64 = 0x6861_6c76_6573;
 /// Samples that are drawn together.
 const TOGETHER: usize = 500;
 
-/// Images of a model with the class each was asked to be of, where it is conditional.
+/// Images, and the class that each is of or was asked to be of, where that is known.
 pub struct Drawn {
     /// `[N, H, W, C]` in [0, 1].
     pub images: Tensor<f32>,
-    /// The classes that were asked for.
-    pub asked: Option<Arc<[u32]>>,
+    /// The classes.
+    pub classes: Option<Arc<[u32]>>,
 }
 
 /// `count` images from the model's own distribution. A model of binary pixels that gives their
@@ -57,22 +59,32 @@ pub fn draw(
             }
         }
     });
-    Drawn { images, asked }
+    Drawn {
+        images,
+        classes: asked,
+    }
 }
 
-/// `count` images of a source, chosen by the seed; all of them in an order of its own, if there are
-/// not so many. Those after the first `skip` of that order.
-pub fn real(source: &dyn ImageSource, skip: usize, count: usize, seed: u64) -> Tensor<f32> {
+/// `count` images of a source in an order that the seed names, those after the first `skip`; less,
+/// if there are not so many.
+pub fn real(source: &dyn ImageSource, skip: usize, count: usize, seed: u64) -> Drawn {
     let order = kid::shuffled(source.len(), seed);
     let chosen: Vec<u32> = order.iter().skip(skip).take(count).map(|&i| i as u32).collect();
     let spec = source.spec();
     let dims = spec.dims();
-    Tensor::build(spec.shape(chosen.len()), |out| {
+    let mut classes = Vec::with_capacity(chosen.len());
+    let images = Tensor::build(spec.shape(chosen.len()), |out| {
         let parts = out.chunks_mut(TOGETHER * dims.max(1)).zip(chosen.chunks(TOGETHER));
         for (out, indices) in parts {
-            out.copy_from_slice(source.batch(indices).images.data());
+            let batch = source.batch(indices);
+            out.copy_from_slice(batch.images.data());
+            classes.extend(batch.labels.iter().flat_map(|labels| labels.iter().copied()));
         }
-    })
+    });
+    Drawn {
+        images,
+        classes: (classes.len() == chosen.len()).then(|| classes.into()),
+    }
 }
 
 /// The judge as a score: samples of a model against the images of a split, seen by a witness.
@@ -156,7 +168,7 @@ impl SetScore for SampleScore {
         let count = self.count(ask.split);
         let data = self.data.get_or_init(|| {
             let halves = [0, count].map(|skip| {
-                self.witness.look(&real(ask.split, skip, count, word("halves")))
+                self.witness.look(&real(ask.split, skip, count, HALVES).images)
             });
             let [real, other] = halves;
             Data {
@@ -180,7 +192,7 @@ impl SetScore for SampleScore {
             (verdict.imbalance, f64::NAN),
             (verdict.two_sample.accuracy, verdict.two_sample.standard_error),
         ];
-        let asked = drawn.asked.map(|asked| (classes::asked(&seen.classes, &asked), f64::NAN));
+        let asked = drawn.classes.map(|asked| (classes::asked(&seen.classes, &asked), f64::NAN));
         let figures = self.about().into_iter().zip(values.into_iter().chain(asked));
         *self.last_shares() = verdict.shares;
         let figure = |(info, (value, standard_error))| Figure {

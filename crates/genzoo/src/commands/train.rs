@@ -2,7 +2,7 @@
 
 use crate::output::{counted, print, thousands};
 use crate::progress::{Display, duration, figure};
-use crate::{data_source, failure, gallery, interrupt, registry};
+use crate::{data_source, failure, gallery, interrupt, judging, registry};
 use anyhow::Context;
 use clap::builder::RangedU64ValueParser;
 use dataset::{Binarize, Dataset, Source, Split};
@@ -64,6 +64,10 @@ pub(crate) struct Args {
     /// Of those only the ones whose names begin so, as `encoder`.
     #[arg(long, value_name = "NAME", requires = "from")]
     prefix: Option<String>,
+    /// Do not judge samples of models that have no score of their own; their last parameters are
+    /// kept then.
+    #[arg(long)]
+    no_judge: bool,
     /// Where the run is put [default: runs/MODEL-DATA-SEED].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -110,7 +114,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             let (_, data) = data_source::open(args.data.as_ref().unwrap_or(&config.data))?;
             let config = config.with(args.limit(), "the command line")?;
             let session = Session::resume(dir, entry, config, &data)?;
-            go(session, entry, &data, &pool)
+            go(session, entry, &data, &pool, !args.no_judge)
         }
         None => {
             let (entry, config, data) = resolve(&args)?;
@@ -122,7 +126,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
                 }
             };
             let session = Session::begin(dir, entry, config, &data)?;
-            go(session, entry, &data, &pool)
+            go(session, entry, &data, &pool, !args.no_judge)
         }
     }
 }
@@ -227,6 +231,7 @@ fn go(
     entry: &Entry,
     data: &Dataset,
     pool: &Pool,
+    judge: bool,
 ) -> anyhow::Result<ExitCode> {
     let place = session.dir().path().display().to_string();
     let begun = Instant::now();
@@ -235,6 +240,9 @@ fn go(
         eprintln!("{taken}");
     }
     let stop = interrupt::flag()?;
+    if judge {
+        session = judging::judged(session, entry, data, pool, stop)?;
+    }
     let mut display = Display::new(session.done());
     if session.done() >= 1.0 {
         eprintln!("this run is at its end; --epochs, --steps or --time make it longer");
@@ -266,6 +274,10 @@ fn go(
                     info.name,
                     figure(value)
                 );
+                // Samples may have become worse again, and much: both are told.
+                if let Some(last) = session.last().filter(|_| !info.is_likelihood()) {
+                    text += &format!(" (the last: {})", figure(last));
+                }
             }
             text += &pool.run(|| gallery::draw(&session, entry, data))?;
             print(text)?;

@@ -9,6 +9,7 @@ use crate::witness::largest;
 use grad::{Tape, Tensor, Var};
 use nn::Params;
 use nn::model::Classifier;
+use std::cmp::Ordering;
 
 /// What an image may be changed by: epsilon is the largest distance in this norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,8 +149,9 @@ impl Attack {
         for (((answer, label), row), best) in answers.iter().zip(labels).zip(rows).zip(best) {
             let fools = (answer.class == *label) == self.targeted;
             let merit = (fools, sign * answer.loss);
-            let better = |old: &Candidate| {
-                merit.0 > old.merit.0 || merit.0 == old.merit.0 && merit.1 > old.merit.1
+            let better = |old: &Candidate| match merit.0.cmp(&old.merit.0) {
+                Ordering::Equal => merit.1 > old.merit.1,
+                order => order == Ordering::Greater,
             };
             if best.as_ref().is_none_or(better) {
                 let pixels = row.to_vec();
