@@ -12,6 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("autoregressive", &["nn", "grad", "kernels"]),
     ("vae", &["nn", "grad", "kernels"]),
     ("gan", &["nn", "grad", "kernels"]),
+    ("classifier", &["nn", "grad", "kernels"]),
     ("train", &["nn", "grad", "dataset"]),
     (
         "genzoo",
@@ -23,6 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "autoregressive",
             "vae",
             "gan",
+            "classifier",
             "train",
         ],
     ),

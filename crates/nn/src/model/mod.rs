@@ -13,7 +13,7 @@ mod score;
 mod step;
 
 pub use can::{
-    Classes, Classifier, Coder, Completer, CompletionRequest, Encoder, Features, Latent,
+    Classes, Classifier, Coder, Completer, CompletionRequest, Embedder, Encoder, Features, Latent,
     SampleRequest, Sampler, Takes,
 };
 pub use data::{Batch, DataSummary, ImageSource, ImageSpec};

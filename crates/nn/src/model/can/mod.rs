@@ -9,5 +9,5 @@ mod sample;
 pub use code::Coder;
 pub use complete::{Completer, CompletionRequest};
 pub use features::{Classifier, Features};
-pub use latent::{Encoder, Latent};
+pub use latent::{Embedder, Encoder, Latent};
 pub use sample::{Classes, SampleRequest, Sampler, Takes};
