@@ -39,6 +39,12 @@ impl Finished {
         })
     }
 
+    /// The same with the last parameters, whether or not others were better.
+    pub(crate) fn last(self, path: &Path) -> anyhow::Result<Finished> {
+        let trained = Trained::read_last(&RunDir::open(path)?, self.entry, &self.config)?;
+        Ok(Finished { trained, ..self })
+    }
+
     pub(crate) fn model(&self) -> &dyn Model {
         &*self.trained.model
     }

@@ -1,12 +1,14 @@
 #![forbid(unsafe_code)]
 #![doc = include_str!("../README.md")]
 
+mod chart;
 mod commands;
 mod data_source;
 mod failure;
 mod finished;
 mod gallery;
 mod interrupt;
+mod judging;
 mod output;
 mod picture;
 mod pixels;
@@ -16,6 +18,9 @@ mod suggest;
 
 use clap::{Parser, Subcommand};
 use commands::{bench, complete, compress, data, eval, import, inspect, models, sample, train};
+use commands::{
+    bench, complete, compress, data, eval, fool, import, judge, models, sample, train,
+};
 use std::process::ExitCode;
 
 pub use registry::models as all_models;
@@ -47,6 +52,10 @@ enum Command {
     Eval(eval::Args),
     /// Draw images from a trained model into a PNG file.
     Sample(sample::Args),
+    /// Judge samples of a run, or a folder of pictures, beside real images.
+    Judge(judge::Args),
+    /// Find what fools a classifier and what it looks for.
+    Fool(fool::Args),
     /// Draw what is missing in images into a PNG file.
     Complete(complete::Args),
     /// Compress images without loss, with a trained model's probabilities.
@@ -97,6 +106,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Sample(args) => sample::run(args),
+        Command::Judge(args) => judge::run(args),
+        Command::Fool(args) => fool::run(args),
         Command::Complete(args) => complete::run(args),
         Command::Compress(args) => compress::run(args),
         Command::Decompress(args) => compress::back(args),

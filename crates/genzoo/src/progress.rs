@@ -111,6 +111,10 @@ impl Observer for Display {
         }
     }
 
+    fn warning(&mut self, text: &str) {
+        self.line(&format!("warning: {text}"));
+    }
+
     fn epoch(&mut self, train: Option<&Event>, valid: &[Figure]) {
         let mut text = format!("epoch {:>3}", self.epoch);
         if let Some(event) = train {

@@ -45,6 +45,8 @@ pub trait Observer: Send {
     /// At the end of each epoch, and of the run if that is within one: the last training event
     /// and, where the model is judged, the figures of the validation split, the primary one first.
     fn epoch(&mut self, _train: Option<&Event>, _valid: &[Figure]) {}
+    /// Something to worry about, in plain words: once for as long as it lasts.
+    fn warning(&mut self, _text: &str) {}
 }
 
 /// How a run came to its end.
@@ -71,6 +73,9 @@ pub struct Session<'d> {
     taken: Option<Taken>,
     warnings: Vec<String>,
     best: Option<f64>,
+    last: Option<f64>,
+    /// What was warned of and still holds, by the first words.
+    warned: Vec<String>,
     validated: bool,
     clock: Clock,
 }
@@ -174,6 +179,8 @@ impl<'d> Session<'d> {
             best: checkpoint::best(&dir, &config, engine.model().primary().map(|it| it.name))?,
             judges: Vec::new(),
             taken: None,
+            last: None,
+            warned: Vec::new(),
             validated: last
                 .as_ref()
                 .is_some_and(|e| e.is_valid() && e.step == engine.steps()),
@@ -236,6 +243,9 @@ impl<'d> Session<'d> {
     /// What was strange about the run's files, a line each; nothing of it was changed.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    /// The same of the last parameters that were judged since this session began.
+    pub fn last(&self) -> Option<f64> {
+        self.last
     }
 
     /// What became of another run's parameters that this one began with.
@@ -397,7 +407,30 @@ impl<'d> Session<'d> {
         (self.clock.images, self.clock.training) = (0, Duration::ZERO);
         self.log.write(&event)?;
         observer.event(&event);
+        let mean = |name: &str| match name {
+            "nats" => event.nats,
+            name => event.parts.get(name).copied(),
+        };
+        let warnings = self.engine.model().warnings(&mean);
+        self.warn("training", warnings, observer);
         Ok(Some(event))
+    }
+
+    /// Passes on what was not said already of the same `origin`. Numbers differ from time to time,
+    /// so what is said is known by its words before the first digit or colon.
+    fn warn(&mut self, origin: &str, warnings: Vec<String>, observer: &mut dyn Observer) {
+        let known = |text: &str| {
+            let head = text.split(|c: char| c.is_ascii_digit() || c == ':').next();
+            format!("{origin}: {}", head.unwrap_or_default())
+        };
+        let now: Vec<String> = warnings.iter().map(|text| known(text)).collect();
+        for (text, words) in warnings.iter().zip(&now) {
+            if !self.warned.contains(words) {
+                observer.warning(text);
+            }
+        }
+        self.warned.retain(|words| !words.starts_with(&format!("{origin}: ")));
+        self.warned.extend(now);
     }
 
     /// Judges the parameters on the validation split and tells the observer of the epoch; false if
@@ -463,6 +496,9 @@ impl<'d> Session<'d> {
                 .is_none_or(|best| better.is_better(figure.value, best))
             {
                 checkpoint::write_best(&self.dir, &self.config, &self.engine, figure)?;
+            self.last = Some(figure.value);
+            if self.best.is_none_or(|best| better.is_better(figure.value, best)) {
+                checkpoint::write_best(&self.dir, &self.engine, figure)?;
                 self.best = Some(figure.value);
             }
         }
@@ -494,6 +530,11 @@ impl<'d> Session<'d> {
         self.validated = true;
         self.log.write(&event)?;
         observer.event(&event);
+        if dear {
+            let told = self.judges.iter().flat_map(|judge| judge.warnings(&figures));
+            let told = told.collect();
+            self.warn("samples", told, observer);
+        }
         Ok(Some(figures))
     }
 

@@ -2,7 +2,7 @@
 
 use crate::output::{counted, note, print, thousands};
 use crate::progress::{Display, duration, figure};
-use crate::{data_source, failure, gallery, interrupt, registry};
+use crate::{data_source, failure, gallery, interrupt, judging, registry};
 use anyhow::Context;
 use clap::builder::RangedU64ValueParser;
 use dataset::{Binarize, Dataset, Source, Split};
@@ -65,6 +65,10 @@ pub(crate) struct Args {
     /// Of those only the ones whose names begin so, as `encoder`.
     #[arg(long, value_name = "NAME", requires = "from")]
     prefix: Option<String>,
+    /// Do not judge samples of models that have no score of their own; their last parameters are
+    /// kept then.
+    #[arg(long)]
+    no_judge: bool,
     /// Where the run is put [default: runs/MODEL-DATA-SEED].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -116,6 +120,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             let stop = interrupt::flag()?;
             let session = Session::resume(dir, entry, config, &data)?;
             go(session, entry, &data, &pool, stop)
+            go(session, entry, &data, &pool, !args.no_judge)
         }
         None => {
             let (entry, config, data) = resolve(&args)?;
@@ -130,6 +135,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             };
             let session = Session::begin(dir, entry, config, &data)?;
             go(session, entry, &data, &pool, stop)
+            go(session, entry, &data, &pool, !args.no_judge)
         }
     }
 }
@@ -235,6 +241,7 @@ fn go(
     data: &Dataset,
     pool: &Pool,
     stop: &AtomicBool,
+    judge: bool,
 ) -> anyhow::Result<ExitCode> {
     let place = session.dir().path().display().to_string();
     let begun = Instant::now();
@@ -244,6 +251,10 @@ fn go(
     }
     for warning in session.warnings() {
         note(warning);
+    }
+    let stop = interrupt::flag()?;
+    if judge {
+        session = judging::judged(session, entry, data, pool, stop)?;
     }
     let mut display = Display::new(session.done());
     if session.done() >= 1.0 {
@@ -276,6 +287,10 @@ fn go(
                     info.name,
                     figure(value)
                 );
+                // Samples may have become worse again, and much: both are told.
+                if let Some(last) = session.last().filter(|_| !info.is_likelihood()) {
+                    text += &format!(" (the last: {})", figure(last));
+                }
             }
             text += &pool.run(|| gallery::draw(&session, entry, data))?;
             print(text)?;

@@ -66,6 +66,12 @@ pub trait Model: Send + Sync {
         Vec::new()
     }
 
+    /// What the means of the loss and its parts over some steps say of how training goes, in plain
+    /// words, where there is something to worry about. `mean` knows them by their names in metrics.
+    fn warnings(&self, _mean: &dyn Fn(&str) -> Option<f64>) -> Vec<String> {
+        Vec::new()
+    }
+
     /// New images, if the model can make them.
     fn sampler(&self) -> Option<&dyn Sampler> {
         None

@@ -224,6 +224,11 @@ pub trait SetScore: Sync {
 
     /// The figures. It may use all threads; they must not change the figures.
     fn of(&self, ask: &SetAsk) -> Vec<Figure>;
+
+    /// What the figures say in plain words, where there is something to worry about.
+    fn warnings(&self, _figures: &[Figure]) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A score of either form.
