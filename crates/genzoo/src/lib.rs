@@ -17,9 +17,8 @@ mod registry;
 mod suggest;
 
 use clap::{Parser, Subcommand};
-use commands::{bench, complete, compress, data, eval, import, inspect, models, sample, train};
 use commands::{
-    bench, complete, compress, data, eval, fool, import, judge, models, sample, train,
+    bench, complete, compress, data, eval, fool, import, inspect, judge, models, sample, train,
 };
 use std::process::ExitCode;
 

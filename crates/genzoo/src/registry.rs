@@ -11,10 +11,10 @@ const TABLES: &[&[Entry]] = &[
     autoregressive::MODELS,
     vae::MODELS,
     gan::MODELS,
+    flow::MODELS,
+    markov::MODELS,
     classifier::MODELS,
 ];
-const TABLES: &[&[Entry]] = &[autoregressive::MODELS, vae::MODELS, gan::MODELS, flow::MODELS];
-const TABLES: &[&[Entry]] = &[autoregressive::MODELS, vae::MODELS, gan::MODELS, markov::MODELS];
 
 static FROM_OUTSIDE: OnceLock<&'static [Entry]> = OnceLock::new();
 

@@ -302,14 +302,18 @@ pub(crate) fn read_evaluated(
         saved.nothing_left()?;
         return saved.number("step");
     }
-    read_last(dir, params)
+    read_last(dir, config, params)
 }
 
 /// The same with the last parameters or their average, whether or not they are the best.
 ///
 /// # Errors
 /// As [`read_evaluated`].
-pub(crate) fn read_last(dir: &RunDir, params: &mut Params<f32>) -> Result<u64, Error> {
+pub(crate) fn read_last(
+    dir: &RunDir,
+    _config: &Config,
+    params: &mut Params<f32>,
+) -> Result<u64, Error> {
     let path = dir.checkpoint();
     let bytes = directory::read(&path)?;
     let mut saved = Saved::parse(&path, &bytes, CHECKPOINT)?;

@@ -240,12 +240,14 @@ impl<'d> Session<'d> {
         self.primary().zip(self.best)
     }
 
-    /// What was strange about the run's files, a line each; nothing of it was changed.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
     /// The same of the last parameters that were judged since this session began.
     pub fn last(&self) -> Option<f64> {
         self.last
+    }
+
+    /// What was strange about the run's files, a line each; nothing of it was changed.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// What became of another run's parameters that this one began with.
@@ -491,14 +493,12 @@ impl<'d> Session<'d> {
         let chosen = (figures.first()).filter(|figure| Some(figure.info.name) == primary);
         if let Some(figure) = chosen {
             let better = figure.info.better;
+            self.last = Some(figure.value);
             if self
                 .best
                 .is_none_or(|best| better.is_better(figure.value, best))
             {
                 checkpoint::write_best(&self.dir, &self.config, &self.engine, figure)?;
-            self.last = Some(figure.value);
-            if self.best.is_none_or(|best| better.is_better(figure.value, best)) {
-                checkpoint::write_best(&self.dir, &self.engine, figure)?;
                 self.best = Some(figure.value);
             }
         }

@@ -57,12 +57,11 @@ impl Trained {
         dir: &RunDir,
         entry: &Entry,
         config: &Config,
-        read: fn(&RunDir, &mut Params<f32>) -> Result<u64, Error>,
+        read: fn(&RunDir, &Config, &mut Params<f32>) -> Result<u64, Error>,
     ) -> Result<Trained, Error> {
         let (model, mut params) =
             entry.build_for(&config.hypers(entry)?, config.image, config.seed)?;
-        let step = checkpoint::read_evaluated(dir, &read_config(dir)?, &mut params)?;
-        let step = read(dir, &mut params)?;
+        let step = read(dir, &read_config(dir)?, &mut params)?;
         Ok(Trained {
             model,
             params,

@@ -205,11 +205,6 @@ fn line(figure: &Figure, dims: usize) -> String {
             Some(error) => format!(" +- {error:.4}"),
         };
         let name = info.name.replace('_', " ");
-        return format!(
-            "{name} {value:.4}{error} ({}, {} is better)",
-            info.unit,
-            info.better.name()
-        );
         let better = match info.better {
             Better::Neither => String::new(),
             better => format!(", {} is better", better.name()),

@@ -119,8 +119,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             let config = config.with(layer, "the command line")?;
             let stop = interrupt::flag()?;
             let session = Session::resume(dir, entry, config, &data)?;
-            go(session, entry, &data, &pool, stop)
-            go(session, entry, &data, &pool, !args.no_judge)
+            go(session, entry, &data, &pool, !args.no_judge, stop)
         }
         None => {
             let (entry, config, data) = resolve(&args)?;
@@ -134,8 +133,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
                 }
             };
             let session = Session::begin(dir, entry, config, &data)?;
-            go(session, entry, &data, &pool, stop)
-            go(session, entry, &data, &pool, !args.no_judge)
+            go(session, entry, &data, &pool, !args.no_judge, stop)
         }
     }
 }
@@ -240,8 +238,8 @@ fn go(
     entry: &Entry,
     data: &Dataset,
     pool: &Pool,
-    stop: &AtomicBool,
     judge: bool,
+    stop: &AtomicBool,
 ) -> anyhow::Result<ExitCode> {
     let place = session.dir().path().display().to_string();
     let begun = Instant::now();
@@ -252,7 +250,6 @@ fn go(
     for warning in session.warnings() {
         note(warning);
     }
-    let stop = interrupt::flag()?;
     if judge {
         session = judging::judged(session, entry, data, pool, stop)?;
     }

@@ -13,11 +13,8 @@ mod score;
 mod step;
 
 pub use can::{
-    Classes, Classifier, Coder, Completer, CompletionRequest, Embedder, Encoder, Features, Latent,
-    Chain, Classes, Classifier, Coder, Completer, CompletionRequest, Encoder, Features, Latent,
-    SampleRequest, Sampler, Takes,
-    Classes, Classifier, Coder, Completer, CompletionRequest, Encoder, Features, Inspector,
-    Latent, SampleRequest, Sampler, Takes,
+    Chain, Classes, Classifier, Coder, Completer, CompletionRequest, Embedder, Encoder, Features,
+    Inspector, Latent, SampleRequest, Sampler, Takes,
 };
 pub use data::{Batch, DataSummary, ImageSource, ImageSpec};
 pub use entry::{Accepts, Built, Entry, Preset, Setup};

@@ -12,7 +12,6 @@ pub use chain::Chain;
 pub use code::Coder;
 pub use complete::{Completer, CompletionRequest};
 pub use features::{Classifier, Features};
-pub use latent::{Embedder, Encoder, Latent};
 pub use inspect::Inspector;
-pub use latent::{Encoder, Latent};
+pub use latent::{Embedder, Encoder, Latent};
 pub use sample::{Classes, SampleRequest, Sampler, Takes};
