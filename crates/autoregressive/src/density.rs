@@ -6,7 +6,7 @@ use grad::{Element, Tensor, Var};
 use nn::Bound;
 use nn::dist::pixels::Pixels;
 use nn::model::{
-    Ask, Batch, Coder, Completer, CompletionRequest, ImageSpec, Kind, Loss, Model, SampleRequest,
+    Ask, Batch, Coder, Completer, CompletionRequest, ImageSpec, Inspector, Kind, Loss, Model, SampleRequest,
     Sampler, Score, ScoreInfo, Scored, Spread, Step, Takes,
 };
 use nn::random::{mix, word};
@@ -64,6 +64,17 @@ pub trait Autoregressive: Send + Sync + 'static {
     /// exact [`nll`] unless a model has a cheaper estimate of it.
     fn loss(&self, p: &Bound<f32>, batch: &Batch, ordering: usize) -> Var<f32> {
         nll_of(self, p, &batch.images, batch.labels.as_ref(), ordering).sum()
+    }
+
+    /// What each layer of attention looks at, the first one first: `[B, heads, T, T]`, from a
+    /// token to those it sees, in the order of `[H, W, C]`. None of a model without attention.
+    fn attention_maps(
+        &self,
+        _p: &Bound<f32>,
+        _x: &Tensor<f32>,
+        _labels: Option<&Arc<[u32]>>,
+    ) -> Vec<Tensor<f32>> {
+        Vec::new()
     }
 
     /// How to spread a batch over the cores.
@@ -128,6 +139,10 @@ impl<M: Autoregressive> Model for Density<M> {
     }
 
     fn coder(&self) -> Option<&dyn Coder> {
+        Some(self)
+    }
+
+    fn inspector(&self) -> Option<&dyn Inspector> {
         Some(self)
     }
 }
@@ -224,6 +239,10 @@ impl<M: Autoregressive> Completer for Density<M> {
 }
 
 impl<M: Autoregressive> Coder for Density<M> {
+    fn orderings(&self) -> usize {
+        self.0.orderings()
+    }
+
     /// By the first ordering: the mixture of several has no conditionals as cheap as theirs.
     fn code(
         &self,
@@ -244,6 +263,37 @@ impl<M: Autoregressive> Coder for Density<M> {
                 level(image, d, &probabilities) as f32 / top
             },
         );
+    }
+}
+
+impl<M: Autoregressive> Inspector for Density<M> {
+    fn dimension(&self, i: usize) -> usize {
+        self.0.dimension(0, i)
+    }
+
+    /// By the first ordering.
+    fn prediction(
+        &self,
+        p: &Bound<f32>,
+        x: &Var<f32>,
+        labels: Option<&Arc<[u32]>>,
+        dimension: usize,
+    ) -> Var<f32> {
+        let (batch, dims) = (x.shape()[0], self.0.spec().dims());
+        let width = self.0.pixels().width();
+        let logits = self.0.logits_of(p, x, labels, 0);
+        let logits = logits.reshape([batch, dims, width]);
+        let own = logits.slice(1, dimension..dimension + 1);
+        own.reshape([batch, width])
+    }
+
+    fn attention(
+        &self,
+        p: &Bound<f32>,
+        x: &Tensor<f32>,
+        labels: Option<&Arc<[u32]>>,
+    ) -> Vec<Tensor<f32>> {
+        self.0.attention_maps(p, x, labels)
     }
 }
 

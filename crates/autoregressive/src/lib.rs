@@ -1,28 +1,39 @@
 #![forbid(unsafe_code)]
 #![doc = include_str!("../README.md")]
 
+pub mod causal;
 mod conv_cache;
 mod conv_gate;
 mod conv_masked;
 pub mod density;
+mod diagonal_bilstm;
 mod fvsbn;
 mod gated_pixelcnn;
+mod image_transformer;
 mod made;
-mod masked;
+pub mod masked;
 mod nade;
 mod ordering;
 mod orderless;
+mod pixel_rnn;
 mod pixelcnn;
+mod row_lstm;
 pub mod sequential;
+pub mod walk;
 
 pub use density::{Autoregressive, Density};
 pub use fvsbn::Fvsbn;
+pub use image_transformer::{
+    ImageTransformer, Layer as TransformerLayer, Local, Sizes as TransformerSizes, image_transformer,
+};
+pub use pixel_rnn::{PixelRnn, Sizes as RnnSizes, diagonal_bilstm, row_lstm};
+pub use walk::Network;
 pub use gated_pixelcnn::{GatedPixelCnn, Sizes as GatedSizes};
 pub use made::{Made, Options as MadeOptions};
 pub use nade::Nade;
+pub use nn::dist::pixels::{self, Pixels};
 pub use orderless::OrderlessNade;
 pub use pixelcnn::PixelCnn;
-pub use nn::dist::pixels::{self, Pixels};
 
 use nn::model::Entry;
 
@@ -34,4 +45,7 @@ pub const MODELS: &[Entry] = &[
     made::ENTRY,
     pixelcnn::ENTRY,
     gated_pixelcnn::ENTRY,
+    row_lstm::ENTRY,
+    diagonal_bilstm::ENTRY,
+    image_transformer::ENTRY,
 ];

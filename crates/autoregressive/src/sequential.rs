@@ -12,10 +12,6 @@ use nn::model::{Classes, ImageSpec};
 use nn::random::{Stream, stream, word};
 use rayon::prelude::*;
 
-/// How many images walk together on one thread: few enough that what they keep stays in cache,
-/// enough that a step is a matrix product. Results do not depend on it.
-const TOGETHER: usize = 32;
-
 /// A model with its parameters, ready to go through the dimensions of images in its own order.
 pub trait Conditionals: Sync {
     /// What the images look like.
@@ -29,6 +25,12 @@ pub trait Conditionals: Sync {
     /// How many classes there are, if the model is conditional.
     fn classes(&self) -> Option<usize> {
         None
+    }
+
+    /// How many images walk together on one thread: few enough that what they keep stays in cache,
+    /// enough that a step is a matrix product. Results do not depend on it.
+    fn together(&self) -> usize {
+        32
     }
 
     /// `count` images of which nothing is known yet but, where the model is conditional, the
@@ -116,8 +118,9 @@ pub fn draw_of(model: &dyn Conditionals, what: &Draw, which: &[usize]) -> Tensor
         );
     }
     Tensor::build(spec.shape(which.len()), |out| {
-        let lanes = out.par_chunks_mut(TOGETHER * dims.max(1));
-        (lanes.zip(which.par_chunks(TOGETHER))).for_each(|(images, which)| {
+        let together = model.together().max(1);
+        let lanes = out.par_chunks_mut(together * dims.max(1));
+        (lanes.zip(which.par_chunks(together))).for_each(|(images, which)| {
             grad::kernels::parallel::serial(|| draw_lane(model, what, which, images))
         });
     })

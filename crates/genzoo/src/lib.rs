@@ -1,12 +1,14 @@
 #![forbid(unsafe_code)]
 #![doc = include_str!("../README.md")]
 
+mod chart;
 mod commands;
 mod data_source;
 mod failure;
 mod finished;
 mod gallery;
 mod interrupt;
+mod judging;
 mod output;
 mod picture;
 mod pixels;
@@ -15,7 +17,9 @@ mod registry;
 mod suggest;
 
 use clap::{Parser, Subcommand};
-use commands::{bench, complete, compress, data, eval, import, models, sample, train};
+use commands::{
+    bench, complete, compress, data, eval, fool, import, inspect, judge, models, sample, train,
+};
 use std::process::ExitCode;
 
 pub use registry::models as all_models;
@@ -47,6 +51,10 @@ enum Command {
     Eval(eval::Args),
     /// Draw images from a trained model into a PNG file.
     Sample(sample::Args),
+    /// Judge samples of a run, or a folder of pictures, beside real images.
+    Judge(judge::Args),
+    /// Find what fools a classifier and what it looks for.
+    Fool(fool::Args),
     /// Draw what is missing in images into a PNG file.
     Complete(complete::Args),
     /// Compress images without loss, with a trained model's probabilities.
@@ -57,6 +65,8 @@ enum Command {
     Import(import::Args),
     /// List, import or inspect data sets.
     Data(data::Args),
+    /// Look into a trained model: receptive fields, attention, filters, as a PNG file.
+    Inspect(inspect::Args),
     /// Measure whole training steps on synthetic images.
     Bench(bench::Args),
 }
@@ -95,11 +105,14 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Sample(args) => sample::run(args),
+        Command::Judge(args) => judge::run(args),
+        Command::Fool(args) => fool::run(args),
         Command::Complete(args) => complete::run(args),
         Command::Compress(args) => compress::run(args),
         Command::Decompress(args) => compress::back(args),
         Command::Import(args) => import::run(args),
         Command::Data(args) => data::run(args),
+        Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
     }
 }

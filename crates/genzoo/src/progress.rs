@@ -1,9 +1,8 @@
 //! What is shown while a run goes on: a bar on a terminal, plain lines elsewhere.
 
-use crate::output::thousands;
-use nn::model::Figure;
+use crate::output::{note, thousands};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::IsTerminal;
+use nn::model::Figure;
 use std::time::{Duration, Instant};
 use train::{Event, Observer, Progress};
 
@@ -32,12 +31,11 @@ pub(crate) struct Display {
 impl Display {
     /// For a run of which the share `done` is done.
     pub(crate) fn new(done: f64) -> Display {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{bar:24} {percent:>3}%  {msg}");
-            let bar = ProgressBar::new(PARTS);
-            bar.set_style(style.expect("a valid template").progress_chars("=> "));
-            bar
-        });
+        let style = ProgressStyle::with_template("{bar:24} {percent:>3}%  {msg}");
+        let bar = ProgressBar::new(PARTS);
+        bar.set_style(style.expect("a valid template").progress_chars("=> "));
+        // One judge for bar and lines: where the bar cannot be drawn, lines are printed.
+        let bar = Some(bar).filter(|bar| !bar.is_hidden());
         let now = Instant::now();
         Display {
             bar,
@@ -54,7 +52,7 @@ impl Display {
     fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => note(text),
         }
     }
 
@@ -102,7 +100,7 @@ impl Observer for Display {
                 bar.set_position((progress.done * PARTS as f64) as u64);
                 bar.set_message(text);
             }
-            None => eprintln!("{:3.0}%  {text}", 100.0 * progress.done),
+            None => note(format!("{:3.0}%  {text}", 100.0 * progress.done)),
         }
         (self.shown, self.images, self.loss, self.steps) = (Instant::now(), 0, 0.0, 0);
     }
@@ -111,6 +109,10 @@ impl Observer for Display {
         if !event.is_valid() {
             self.epoch = event.epoch;
         }
+    }
+
+    fn warning(&mut self, text: &str) {
+        self.line(&format!("warning: {text}"));
     }
 
     fn epoch(&mut self, train: Option<&Event>, valid: &[Figure]) {

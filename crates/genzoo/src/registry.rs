@@ -7,7 +7,14 @@ use nn::model::{Entry, Preset};
 use std::sync::OnceLock;
 
 /// The tables of this workspace.
-const TABLES: &[&[Entry]] = &[autoregressive::MODELS, vae::MODELS, gan::MODELS];
+const TABLES: &[&[Entry]] = &[
+    autoregressive::MODELS,
+    vae::MODELS,
+    gan::MODELS,
+    flow::MODELS,
+    markov::MODELS,
+    classifier::MODELS,
+];
 
 static FROM_OUTSIDE: OnceLock<&'static [Entry]> = OnceLock::new();
 

@@ -71,7 +71,7 @@ compiled! {
     fn dot(a: &[Self], b: &[Self]) -> Self { reduce::dot_body(a, b) }
     fn max(x: &[Self]) -> Self { reduce::max_body(x) }
     fn logsumexp(x: &[Self]) -> Self { reduce::logsumexp_body(x) }
-    fn sum_rows(x: &[Self], cols: usize, y: &mut [Self]) { rows::Sum::body(x, cols, y) }
+    fn sum_rows(x: &[Self], cols: usize, y: &mut [Self]) { rows::sum_rows_body(x, cols, y) }
     fn max_rows(x: &[Self], cols: usize, y: &mut [Self]) { rows::Max::body(x, cols, y) }
     fn logsumexp_rows(x: &[Self], cols: usize, y: &mut [Self]) {
         rows::LogSumExp::body(x, cols, y)

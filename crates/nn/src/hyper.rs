@@ -13,6 +13,35 @@ pub struct Hyper {
     pub default: Value,
 }
 
+/// The most of anything that makes a model deep: its layers are made one by one.
+const DEEPEST: usize = 4096;
+/// The most of anything else.
+const WIDEST: usize = 1 << 20;
+/// What makes a model deep, or how often something is done for each image.
+const OF_DEPTH: [&str; 10] = [
+    "layers",
+    "blocks",
+    "levels",
+    "heads",
+    "components",
+    "orderings",
+    "masks",
+    "flows",
+    "steps",
+    "samples",
+];
+
+impl Hyper {
+    /// The largest count it can be set to.
+    fn most(&self) -> usize {
+        if OF_DEPTH.contains(&self.name) {
+            DEEPEST
+        } else {
+            WIDEST
+        }
+    }
+}
+
 /// The kinds of hyper-parameters and, in a [`Hyper`], the default.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value {
@@ -29,10 +58,10 @@ pub enum Value {
 }
 
 impl Value {
-    fn kind(&self) -> String {
+    fn kind(&self, most: usize) -> String {
         match self {
-            Value::Count(_) => "a count of at least 1".into(),
-            Value::Counts(_) => "counts of at least 1, separated by commas".into(),
+            Value::Count(_) => format!("a count from 1 to {most}"),
+            Value::Counts(_) => format!("counts from 1 to {most}, separated by commas"),
             Value::Number(_) => "a finite number".into(),
             Value::Flag(_) => "true or false".into(),
             Value::Choice(words) => format!("one of {}", words.join(", ")),
@@ -44,8 +73,8 @@ impl Value {
         matches!(self, Value::Counts(_))
     }
 
-    fn accepts(&self, text: &str) -> bool {
-        let count = |text: &str| text.trim().parse::<usize>().is_ok_and(|n| n > 0);
+    fn accepts(&self, text: &str, most: usize) -> bool {
+        let count = |text: &str| text.trim().parse().is_ok_and(|n| (1..=most).contains(&n));
         match self {
             Value::Count(_) => count(text),
             Value::Counts(_) => text.split(',').all(count),
@@ -146,7 +175,8 @@ impl Hypers {
             Some(list) if kind.is_list() => list,
             _ => value,
         };
-        if !kind.accepts(accepted) {
+        let most = hyper.most();
+        if !kind.accepts(accepted, most) {
             let list = inside.is_some() || value.contains(',');
             let single = if list && !kind.is_list() {
                 ", not a list"
@@ -156,7 +186,7 @@ impl Hypers {
             return Err(HyperError::Value {
                 model,
                 name: hyper.name,
-                expected: format!("{}{single}", kind.kind()),
+                expected: format!("{}{single}", kind.kind(most)),
                 found: value.into(),
             });
         }
@@ -265,7 +295,7 @@ mod tests {
         );
         assert_eq!(
             error("hidden", "3,0"),
-            "vae: hidden: expected counts of at least 1, separated by commas, found \"3,0\""
+            "vae: hidden: expected counts from 1 to 1048576, separated by commas, found \"3,0\""
         );
         assert_eq!(
             error("beta", "NaN"),

@@ -9,6 +9,7 @@ pub mod init;
 pub mod lanes;
 pub mod layers;
 pub mod masks;
+pub mod memory;
 pub mod model;
 pub mod optim;
 pub mod params;

@@ -5,6 +5,7 @@
 //! or a gradient norm is then a loop over a list.
 
 use crate::layers::Mode;
+use crate::memory;
 use crate::random::{self, Stream};
 use grad::{Element, Shape, Tape, Tensor, Var};
 use std::cell::RefCell;
@@ -35,18 +36,29 @@ pub struct Param<T: Element> {
     pub value: Tensor<T>,
     /// Whether optimisers change it. Running statistics of a batch norm are not.
     pub trainable: bool,
+    /// Whether nothing but training reads it, as persistent chains: parameters that come from
+    /// elsewhere are whole without it.
+    pub training_only: bool,
 }
 
 /// Named tensors in the order they were added.
 #[derive(Clone, Debug, Default)]
 pub struct Params<T: Element> {
     list: Vec<Param<T>>,
+    /// Numbers that a [`Builder`] may still make.
+    left: Option<u64>,
+    /// Numbers that it was asked for beyond.
+    refused: u64,
 }
 
 impl<T: Element> Params<T> {
     /// No parameters.
     pub fn new() -> Params<T> {
-        Params { list: Vec::new() }
+        Params {
+            list: Vec::new(),
+            left: None,
+            refused: 0,
+        }
     }
 
     /// Adds a tensor.
@@ -63,6 +75,7 @@ impl<T: Element> Params<T> {
             name,
             value,
             trainable,
+            training_only: false,
         });
         ParamId(self.list.len() as u32 - 1)
     }
@@ -105,6 +118,27 @@ impl<T: Element> Params<T> {
             .sum()
     }
 
+    /// How many numbers the model would have if the machine had the memory to train it; nothing if
+    /// it has. Then the parameters at hand are not those of the model.
+    pub fn refused(&self) -> Option<u64> {
+        let made: usize = self.list.iter().map(|param| param.value.len()).sum();
+        (self.refused > 0).then_some(self.refused + made as u64)
+    }
+
+    /// Whether a builder may make a tensor of this shape, and counts it.
+    fn afford(&mut self, shape: &Shape) -> bool {
+        let numbers = shape
+            .iter()
+            .fold(1u64, |product, &n| product.saturating_mul(n as u64));
+        let left = self.left.and_then(|left| left.checked_sub(numbers));
+        if self.left.is_some() && left.is_none() {
+            self.refused = self.refused.saturating_add(numbers);
+            return false;
+        }
+        self.left = left;
+        true
+    }
+
     /// One parameter, for writing.
     pub fn get_mut(&mut self, id: ParamId) -> &mut Param<T> {
         &mut self.list[id.index()]
@@ -143,9 +177,12 @@ impl<T: Element> Params<T> {
             name: param.name.clone(),
             value: param.value.cast(),
             trainable: param.trainable,
+            training_only: param.training_only,
         });
         Params {
             list: list.collect(),
+            left: self.left,
+            refused: self.refused,
         }
     }
 }
@@ -232,6 +269,12 @@ impl<T: Element> Bound<T> {
         Bound::new(vars.into_iter())
     }
 
+    /// The values of all parameters, in order: what [`from_vars`](Self::from_vars) takes on another
+    /// thread, where a tape's variables cannot go.
+    pub fn values(&self) -> Vec<Tensor<T>> {
+        self.vars.iter().map(|var| var.value().clone()).collect()
+    }
+
     /// The recorded parameters: those a gradient can be taken of.
     pub fn recorded(&self) -> impl Iterator<Item = (ParamId, &Var<T>)> {
         (0..)
@@ -277,15 +320,24 @@ impl<T: Element> Index<ParamId> for Bound<T> {
 
 /// Adds parameters under a path, each initialised from its own stream (seed, name), so adding a
 /// layer does not change how the others begin.
+///
+/// It makes no more numbers than the machine's free memory bears in training: value, gradient and
+/// two moments. Beyond that it counts and makes nothing ([`Params::refused`]).
 pub struct Builder<'a> {
     params: &'a mut Params<f32>,
     seed: u64,
     path: String,
 }
 
+/// Bytes for each number in training: value, gradient and two moments.
+const BYTES: u64 = 16;
+
 impl<'a> Builder<'a> {
     /// A builder at the root.
     pub fn new(params: &'a mut Params<f32>, seed: u64) -> Builder<'a> {
+        let made: usize = params.iter().map(|param| param.value.len()).sum();
+        let most = memory::available().unwrap_or(u64::MAX) / BYTES;
+        params.left = Some(most.saturating_sub(made as u64));
         Builder {
             params,
             seed,
@@ -310,12 +362,24 @@ impl<'a> Builder<'a> {
         init: impl FnOnce(Shape, &mut Stream) -> Tensor<f32>,
     ) -> ParamId {
         let name = format!("{}{name}", self.path);
+        let shape = shape.into();
+        if !self.params.afford(&shape) {
+            return self.params.add(name, Tensor::zeros([0]), true);
+        }
         let mut stream = random::stream(&[self.seed, random::word(&name)]);
-        let value = init(shape.into(), &mut stream);
+        let value = init(shape, &mut stream);
         self.params.add(name, value, true)
     }
 
-    /// A tensor that is saved with the others but not trained: running statistics, chains.
+    /// A state that nothing but training reads: persistent chains. Who imports parameters from
+    /// elsewhere need not have it.
+    pub fn training_state(&mut self, name: &str, value: Tensor<f32>) -> ParamId {
+        let id = self.state(name, value);
+        self.params.get_mut(id).training_only = true;
+        id
+    }
+
+    /// A tensor that is saved with the others but not trained: running statistics.
     pub fn state(&mut self, name: &str, value: Tensor<f32>) -> ParamId {
         self.params
             .add(format!("{}{name}", self.path), value, false)
@@ -343,6 +407,20 @@ mod tests {
         let (a, b) = (build(false), build(true));
         let id = |p: &Params<f32>| p.find("encoder.0.weight").unwrap();
         assert_eq!(a[id(&a)].value, b[id(&b)].value);
+    }
+
+    #[test]
+    fn no_more_is_made_than_the_machine_bears() {
+        let mut params = Params::new();
+        let mut root = Builder::new(&mut params, 3);
+        root.param("small", [2, 2], random::normal_tensor);
+        let many = 1 << 30;
+        if memory::available().is_none() {
+            return;
+        }
+        root.scope("deep")
+            .param("large", [many, many], random::normal_tensor);
+        assert_eq!(params.refused(), Some((1 << 60) + 4));
     }
 
     #[test]

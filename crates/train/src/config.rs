@@ -56,12 +56,27 @@ pub struct Config {
     /// The run that the first parameters come from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Start>,
+    /// Learning rates that were set anew when the run was resumed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
     /// How the learning rate changes.
     pub schedule: Schedule,
     /// The model's hyper-parameters.
     pub hypers: Table,
     /// The optimiser of each phase of a step, by the phase's name.
     pub optimisers: BTreeMap<String, Optimiser>,
+}
+
+/// A learning rate that was set anew.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// The step after which it holds.
+    pub step: u64,
+    /// Whose it is: a phase.
+    pub phase: String,
+    /// The learning rate before the schedule's factor.
+    pub lr: f64,
 }
 
 fn one() -> u64 {
@@ -85,6 +100,10 @@ pub enum Limit {
 
 /// Pixels as they are.
 const NONE: Binarize = Binarize::None;
+/// The most images of a step.
+const MOST_IMAGES: usize = 1 << 20;
+/// The most rows or columns of an image.
+const MOST_PIXELS: usize = 1 << 14;
 /// The keys of which one says when a run is over.
 const LIMITS: [&str; 3] = ["epochs", "steps", "time"];
 
@@ -116,13 +135,23 @@ impl Config {
             if dynamic { Binarize::Dynamic } else { NONE }
         };
         for (layer, origin) in &layers {
-            let keys = layer.iter().filter(|(key, _)| ["hypers", "binarize"].contains(&&key[..]));
-            let layer: Table = keys.map(|(key, value)| (key.clone(), value.clone())).collect();
+            let keys = layer
+                .iter()
+                .filter(|(key, _)| ["hypers", "binarize"].contains(&&key[..]));
+            let layer: Table = keys
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect();
             config = config.with(layer, origin)?;
         }
         let hypers = config.hypers(entry)?;
-        let named = layers.iter().any(|(layer, _)| layer.contains_key("binarize"));
-        let binarize = if named { config.binarize } else { binarize(&hypers) };
+        let named = layers
+            .iter()
+            .any(|(layer, _)| layer.contains_key("binarize"));
+        let binarize = if named {
+            config.binarize
+        } else {
+            binarize(&hypers)
+        };
         config = Config::defaults(entry, &hypers, images::spec(data, binarize));
         config.binarize = binarize;
         for (layer, origin) in layers {
@@ -181,6 +210,7 @@ impl Config {
             judge_every: recipe.judge_every as u64,
             image,
             from: None,
+            changes: Vec::new(),
             schedule: recipe.schedule,
             hypers: settings::hypers_to_toml(hypers),
             optimisers: optimisers
@@ -307,15 +337,51 @@ impl Config {
         }
     }
 
-    /// The same but for when it is over: a run may go on longer than it was meant to.
+    /// The same but for when it is over and for learning rates: a run may go on longer than it was
+    /// meant to, or more carefully after it diverged.
     pub fn same_run(&self, other: &Config) -> bool {
-        let without_limit = |config: &Config| Config {
+        self.of_run() == other.of_run()
+    }
+
+    /// What stays the same as long as a run lives.
+    fn of_run(&self) -> Config {
+        let mut config = Config {
             epochs: None,
             steps: None,
             time: None,
-            ..config.clone()
+            changes: Vec::new(),
+            ..self.clone()
         };
-        without_limit(self) == without_limit(other)
+        for optimiser in config.optimisers.values_mut() {
+            *optimiser = optimiser.clone().with_lr(1.0);
+        }
+        config
+    }
+
+    /// 16 hexadecimal digits that tell this run from others.
+    pub(crate) fn fingerprint(&self) -> String {
+        format!("{:016x}", nn::random::word(&self.of_run().to_toml()))
+    }
+
+    /// The same with each learning rate noted that `before`, the configuration of the checkpoint
+    /// at `step`, has otherwise.
+    pub(crate) fn changed_since(mut self, before: &Config, step: u64) -> Config {
+        self.changes.clone_from(&before.changes);
+        for (phase, optimiser) in &self.optimisers {
+            let lr = optimiser.lr();
+            if before
+                .optimisers
+                .get(phase)
+                .is_some_and(|old| old.lr() != lr)
+            {
+                self.changes.push(Change {
+                    step,
+                    phase: phase.clone(),
+                    lr,
+                });
+            }
+        }
+        self
     }
 
     /// The recipe of `entry` with these settings in place of its own.
@@ -389,20 +455,44 @@ impl Config {
         if self.judge_every == 0 {
             return Err("judge_every: expected at least 1 epoch, found 0".into());
         }
-        if self.batch_size == 0 {
-            return Err("batch_size: expected at least 1, found 0".into());
+        if !(1..=MOST_IMAGES).contains(&self.batch_size) {
+            let found = self.batch_size;
+            return Err(format!(
+                "batch_size: expected 1 to {MOST_IMAGES}, found {found}"
+            ));
+        }
+        let ImageSpec {
+            height,
+            width,
+            channels,
+            levels,
+            ..
+        } = self.image;
+        let sizes = [height, width]
+            .iter()
+            .all(|n| (1..=MOST_PIXELS).contains(n));
+        if !sizes || ![1, 3].contains(&channels) || !(2..=256).contains(&levels) {
+            return Err(format!(
+                "image: expected 1 to {MOST_PIXELS} rows and columns, 1 or 3 channels and 2 to 256 \
+                 levels, found {height}x{width}x{channels} of {levels} levels"
+            ));
         }
         if let Some(norm) = self
             .clip_norm
-            .filter(|norm| !(norm.is_finite() && *norm > 0.0))
+            .filter(|&norm| !(norm.is_finite() && norm as f32 >= f32::MIN_POSITIVE))
         {
             return Err(format!(
-                "clip_norm: expected a number above 0, found {norm}"
+                "clip_norm: expected a number of at least {:e}, found {norm}",
+                f32::MIN_POSITIVE
             ));
         }
-        if let Some(decay) = self.ema.filter(|decay| !(0.0..1.0).contains(decay)) {
+        // As the engine has it: a decay that is 1 as f32 never moves, a norm that is 0 divides by it.
+        if let Some(decay) = self
+            .ema
+            .filter(|&decay| !(0.0..1.0).contains(&(decay as f32)))
+        {
             return Err(format!(
-                "ema: expected a decay from 0 to below 1, found {decay}"
+                "ema: expected a decay from 0 to below 1 in single precision, found {decay}"
             ));
         }
         settings::check_schedule(&self.schedule).map_err(|reason| format!("schedule: {reason}"))?;

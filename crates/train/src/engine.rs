@@ -126,7 +126,7 @@ impl Engine {
     ) -> Result<f64, Error> {
         let mut first = None;
         for phase in 0..self.recipe.phases.len() {
-            if !self.model.is_active(phase, self.step) {
+            if !self.model.takes_part(phase, self.step, pace.done) {
                 continue;
             }
             let pass = self.pass(phase, pace.done, len, images);
@@ -143,7 +143,11 @@ impl Engine {
             for (name, sum) in &pass.parts {
                 tally.add(name, *sum, len as u64);
             }
-            self.update(phase, pass, len, pace.lr_factor);
+            let norm = self.update(phase, pass, len, pace.lr_factor);
+            if let Some(norm) = norm {
+                let name = format!("{}_gradient_norm", self.recipe.phases[phase].name);
+                tally.add(&name, norm * len as f64, len as u64);
+            }
         }
         self.step += 1;
         if let Some(ema) = &mut self.ema {
@@ -152,13 +156,18 @@ impl Engine {
         Ok(first.unwrap_or(0.0))
     }
 
-    /// Changes the parameters by what a pass over the whole batch found.
-    fn update(&mut self, phase: usize, pass: Pass, len: usize, lr_factor: f64) {
+    /// Changes the parameters by what a pass over the whole batch found. Tells the norm of the
+    /// gradient before clipping where there are several phases: who plays against each other
+    /// should see how hard each pulls.
+    fn update(&mut self, phase: usize, pass: Pass, len: usize, lr_factor: f64) -> Option<f64> {
         let mut scale = 1.0 / len as f64;
         let [mut first, mut second] = pass.gradients;
-        if let Some(limit) = self.recipe.clip_norm {
+        let mut norm = None;
+        if self.recipe.clip_norm.is_some() || self.recipe.phases.len() > 1 {
             add(&mut first, &std::mem::take(&mut second));
-            let norm = scale * clip::global_norm(&first);
+            norm = Some(scale * clip::global_norm(&first));
+        }
+        if let (Some(limit), Some(norm)) = (self.recipe.clip_norm, norm) {
             scale *= clip::norm_factor(norm, f64::from(limit));
         }
         let optimiser = &mut self.optimisers[phase];
@@ -167,6 +176,7 @@ impl Engine {
             self.params.get_mut(id).value = value;
         }
         (self.model).after_update(phase, self.step, &mut self.params);
+        norm.filter(|_| self.recipe.phases.len() > 1)
     }
 
     /// Loss and gradients of the whole batch.
@@ -218,10 +228,7 @@ impl Engine {
     /// The sums over either half of two groups or more, side by side.
     fn halves(&self, job: &Job, groups: &[Group]) -> (Pass, Pass) {
         let (left, right) = groups.split_at(groups.len() / 2);
-        rayon::join(
-            || self.tree(job, left),
-            || self.tree(job, right),
-        )
+        rayon::join(|| self.tree(job, left), || self.tree(job, right))
     }
 
     /// Forward and backward on one part of the batch; its gradients are added to `sums`, if there
@@ -421,7 +428,10 @@ fn states(
             }
         }
     }
-    states.into_iter().map(|(id, _, value)| (id, value)).collect()
+    states
+        .into_iter()
+        .map(|(id, _, value)| (id, value))
+        .collect()
 }
 
 #[cfg(test)]

@@ -25,6 +25,14 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
+    /// Another process writes into the run.
+    #[error("{}: expected nobody to write here, found {}", path.display(), if holder.is_empty() { "another process" } else { holder })]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// What the other one says it is.
+        holder: String,
+    },
     /// A directory that should hold a run does not.
     #[error("{}: expected a run, found {found}", path.display())]
     NoRun {
@@ -75,7 +83,10 @@ pub enum Error {
     #[error(transparent)]
     Hyper(#[from] HyperError),
     /// Another run's parameters have nothing in common with the model's.
-    #[error("{source_run}: expected parameters of this model{}, found none that fit: {found}", under(prefix))]
+    #[error(
+        "{source_run}: expected parameters of this model{}, found none that fit: {found}",
+        under(prefix)
+    )]
     NothingTaken {
         /// The run or file they were to come from.
         source_run: String,

@@ -29,6 +29,8 @@ pub struct Evaluation<'a> {
     pub samples: usize,
     /// Where the randomness of scores of whole sets begins.
     pub seed: u64,
+    /// Whether the figures are to be quoted, and may take their time.
+    pub thorough: bool,
 }
 
 /// A figure and, where it is a mean over images, the value of each image.
@@ -67,7 +69,7 @@ impl Evaluation<'_> {
     }
 
     fn ask(&self) -> SetAsk<'_> {
-        SetAsk::new(self.params, self.train, self.split, self.seed)
+        SetAsk::new(self.params, self.train, self.split, self.seed).thorough(self.thorough)
     }
 
     fn of_images(&self, score: &dyn Score, stop: &AtomicBool) -> Option<Vec<Measured>> {
@@ -118,6 +120,10 @@ impl Evaluation<'_> {
                 values: Some(values),
             }
         });
-        Some(measured.collect())
+        let beside = score.beside(&prepared).into_iter().map(|figure| Measured {
+            figure,
+            values: None,
+        });
+        Some(measured.chain(beside).collect())
     }
 }

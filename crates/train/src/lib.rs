@@ -17,8 +17,8 @@ mod start;
 mod synthetic;
 mod trained;
 
-pub use config::{Config, Limit};
-pub use directory::{RunDir, write_whole};
+pub use config::{Change, Config, Limit};
+pub use directory::{Lock, RunDir, write_whole};
 pub use engine::{Engine, Images as BatchImages, Pace};
 pub use error::Error;
 pub use evaluate::{Evaluation, Measured};

@@ -2,12 +2,12 @@
 
 use crate::checkpoint::{self, Place};
 use crate::config::{Config, Limit};
-use crate::directory::{self, RunDir};
+use crate::directory::{self, Lock, RunDir};
 use crate::engine::{Engine, Pace};
-use crate::error::Error;
+use crate::error::{Error, io};
 use crate::evaluate::Evaluation;
 use crate::images::Images;
-use crate::metrics::{Event, Log};
+use crate::metrics::{Event, Log, Opened};
 use crate::pool::Pool;
 use crate::start::Taken;
 use dataset::{Dataset, Split};
@@ -45,6 +45,8 @@ pub trait Observer: Send {
     /// At the end of each epoch, and of the run if that is within one: the last training event
     /// and, where the model is judged, the figures of the validation split, the primary one first.
     fn epoch(&mut self, _train: Option<&Event>, _valid: &[Figure]) {}
+    /// Something to worry about, in plain words: once for as long as it lasts.
+    fn warning(&mut self, _text: &str) {}
 }
 
 /// How a run came to its end.
@@ -59,6 +61,8 @@ pub enum Outcome {
 /// A run that can be set going.
 pub struct Session<'d> {
     dir: RunDir,
+    /// Held while this lives.
+    _lock: Lock,
     config: Config,
     data: &'d Dataset,
     engine: Engine,
@@ -67,7 +71,11 @@ pub struct Session<'d> {
     log: Log,
     judges: Vec<Box<dyn SetScore + Send>>,
     taken: Option<Taken>,
+    warnings: Vec<String>,
     best: Option<f64>,
+    last: Option<f64>,
+    /// What was warned of and still holds, by the first words.
+    warned: Vec<String>,
     validated: bool,
     clock: Clock,
 }
@@ -94,19 +102,27 @@ fn rate(images: usize, time: Duration) -> f64 {
 }
 
 impl<'d> Session<'d> {
-    /// A new run in `dir`: writes its configuration and its first checkpoint.
+    /// A new run in `dir`: writes its first checkpoint and, last, its configuration.
     ///
     /// # Errors
     /// If the configuration does not fit the model or the data, or a file cannot be written.
     pub fn begin(
-        dir: RunDir,
+        (dir, lock): (RunDir, Lock),
         entry: &Entry,
         config: Config,
         data: &'d Dataset,
     ) -> Result<Session<'d>, Error> {
         let (engine, taken) = build(entry, &config, data, true)?;
-        directory::write_whole(&dir.config(), config.to_toml().as_bytes())?;
-        let mut session = Session::new(dir, config, data, engine, Place::default())?;
+        // What a run left there that died before it began.
+        for path in [dir.metrics(), dir.best()] {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(io(&path, "remove")(error));
+                }
+                _ => {}
+            }
+        }
+        let mut session = Session::new(dir, lock, config, data, engine, Place::default())?;
         session.taken = taken;
         checkpoint::write(
             &session.dir,
@@ -114,11 +130,14 @@ impl<'d> Session<'d> {
             &session.engine,
             &session.place,
         )?;
+        let text = session.config.to_toml();
+        directory::write_whole(&session.dir.config(), text.as_bytes())?;
         Ok(session)
     }
 
     /// A run that goes on where its checkpoint was written. `config` may differ from the run's own
-    /// in when it is over, and nothing else.
+    /// in when it is over and in learning rates, which are then noted as changed at this step
+    /// ([`Config::changes`]), and in nothing else.
     ///
     /// # Errors
     /// If the checkpoint is missing, damaged or of another configuration, or the data are not those
@@ -129,9 +148,11 @@ impl<'d> Session<'d> {
         config: Config,
         data: &'d Dataset,
     ) -> Result<Session<'d>, Error> {
+        let lock = dir.lock()?;
         let (mut engine, _) = build(entry, &config, data, false)?;
-        let place = checkpoint::read(&dir, &config, &mut engine)?;
-        let session = Session::new(dir, config, data, engine, place)?;
+        let (place, before) = checkpoint::read(&dir, &config, &mut engine)?;
+        let config = config.changed_since(&before, engine.steps());
+        let session = Session::new(dir, lock, config, data, engine, place)?;
         let text = session.config.to_toml();
         directory::write_whole(&session.dir.config(), text.as_bytes())?;
         Ok(session)
@@ -139,16 +160,27 @@ impl<'d> Session<'d> {
 
     fn new(
         dir: RunDir,
+        lock: Lock,
         config: Config,
         data: &'d Dataset,
         engine: Engine,
         place: Place,
     ) -> Result<Session<'d>, Error> {
-        let (log, last) = Log::open(&dir.metrics(), engine.steps())?;
+        let Opened { log, last, strange } = Log::open(&dir.metrics(), engine.steps())?;
+        let path = dir.metrics();
+        let warnings = (strange.iter()).map(|line| {
+            format!(
+                "{} line {line}: expected an event, found something else; it stays as it is",
+                path.display()
+            )
+        });
         Ok(Session {
-            best: checkpoint::best(&dir, engine.model().primary().map(|info| info.name))?,
+            warnings: warnings.collect(),
+            best: checkpoint::best(&dir, &config, engine.model().primary().map(|it| it.name))?,
             judges: Vec::new(),
             taken: None,
+            last: None,
+            warned: Vec::new(),
             validated: last
                 .as_ref()
                 .is_some_and(|e| e.is_valid() && e.step == engine.steps()),
@@ -161,6 +193,7 @@ impl<'d> Session<'d> {
             },
             order: order(data, &config, &place),
             dir,
+            _lock: lock,
             config,
             data,
             engine,
@@ -191,7 +224,8 @@ impl<'d> Session<'d> {
     /// If the best parameters so far were chosen by another score.
     pub fn judged_by(mut self, judge: Box<dyn SetScore + Send>) -> Result<Session<'d>, Error> {
         self.judges.push(judge);
-        self.best = checkpoint::best(&self.dir, self.primary().map(|info| info.name))?;
+        let primary = self.primary().map(|info| info.name);
+        self.best = checkpoint::best(&self.dir, &self.config, primary)?;
         Ok(self)
     }
 
@@ -204,6 +238,16 @@ impl<'d> Session<'d> {
     /// The primary score on the validation split of the best parameters so far.
     pub fn best(&self) -> Option<(ScoreInfo, f64)> {
         self.primary().zip(self.best)
+    }
+
+    /// The same of the last parameters that were judged since this session began.
+    pub fn last(&self) -> Option<f64> {
+        self.last
+    }
+
+    /// What was strange about the run's files, a line each; nothing of it was changed.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// What became of another run's parameters that this one began with.
@@ -365,7 +409,30 @@ impl<'d> Session<'d> {
         (self.clock.images, self.clock.training) = (0, Duration::ZERO);
         self.log.write(&event)?;
         observer.event(&event);
+        let mean = |name: &str| match name {
+            "nats" => event.nats,
+            name => event.parts.get(name).copied(),
+        };
+        let warnings = self.engine.model().warnings(&mean);
+        self.warn("training", warnings, observer);
         Ok(Some(event))
+    }
+
+    /// Passes on what was not said already of the same `origin`. Numbers differ from time to time,
+    /// so what is said is known by its words before the first digit or colon.
+    fn warn(&mut self, origin: &str, warnings: Vec<String>, observer: &mut dyn Observer) {
+        let known = |text: &str| {
+            let head = text.split(|c: char| c.is_ascii_digit() || c == ':').next();
+            format!("{origin}: {}", head.unwrap_or_default())
+        };
+        let now: Vec<String> = warnings.iter().map(|text| known(text)).collect();
+        for (text, words) in warnings.iter().zip(&now) {
+            if !self.warned.contains(words) {
+                observer.warning(text);
+            }
+        }
+        self.warned.retain(|words| !words.starts_with(&format!("{origin}: ")));
+        self.warned.extend(now);
     }
 
     /// Judges the parameters on the validation split and tells the observer of the epoch; false if
@@ -408,6 +475,7 @@ impl<'d> Session<'d> {
             batch_size: self.config.batch_size,
             samples: 1,
             seed: self.config.seed,
+            thorough: false,
         };
         let Some(measured) = evaluation.run(&scores, stop) else {
             return Ok(None);
@@ -425,8 +493,12 @@ impl<'d> Session<'d> {
         let chosen = (figures.first()).filter(|figure| Some(figure.info.name) == primary);
         if let Some(figure) = chosen {
             let better = figure.info.better;
-            if self.best.is_none_or(|best| better.is_better(figure.value, best)) {
-                checkpoint::write_best(&self.dir, &self.engine, figure)?;
+            self.last = Some(figure.value);
+            if self
+                .best
+                .is_none_or(|best| better.is_better(figure.value, best))
+            {
+                checkpoint::write_best(&self.dir, &self.config, &self.engine, figure)?;
                 self.best = Some(figure.value);
             }
         }
@@ -458,6 +530,11 @@ impl<'d> Session<'d> {
         self.validated = true;
         self.log.write(&event)?;
         observer.event(&event);
+        if dear {
+            let told = self.judges.iter().flat_map(|judge| judge.warnings(&figures));
+            let told = told.collect();
+            self.warn("samples", told, observer);
+        }
         Ok(Some(figures))
     }
 
@@ -487,7 +564,7 @@ fn build(
     let images = Images::evaluation(data, Split::Train, config.binarize);
     let summary = DataSummary::of(&images);
     let setup = Setup::new(&hypers, config.image, &summary, config.seed);
-    let (model, mut params) = (entry.build)(&setup)?;
+    let (model, mut params) = entry.make(&setup)?;
     let start = config.from.as_ref().filter(|_| begins);
     let taken = start.map(|start| start.take(&mut params)).transpose()?;
     Ok((Engine::new(model, params, recipe), taken))

@@ -2,9 +2,9 @@
 
 use crate::failure;
 use crate::finished::Finished;
-use crate::output::{print, print_json, table, thousands};
+use crate::output::{note, print, print_json, table, thousands};
 use dataset::Split;
-use nn::model::{Entry, Figure, Kind, Scored};
+use nn::model::{Better, Entry, Figure, Kind, NATS, Scored};
 use nn::stats::{Estimate, bits_per_dim};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "test")]
     split: Split,
     /// Draws an image, where the model is stochastic; more give a tighter bound.
-    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     samples: u32,
     /// Orderings of the pixels that the likelihood averages over, where the model has several
     /// [default: as trained].
@@ -122,7 +122,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Err(run.cannot("has nothing that it is judged by"));
     }
     if args.samples > 1 && !scores.iter().any(is_stochastic) {
-        eprintln!("--samples {}: {} is exact, so it has no effect", args.samples, entry.name);
+        note(format!(
+            "--samples {}: {} is exact, so it has no effect",
+            args.samples, entry.name
+        ));
     }
     let data = run.data(args.data.as_ref())?;
     let images = Images::evaluation(&data, args.split, config.binarize);
@@ -141,6 +144,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             batch_size: config.batch_size,
             samples: args.samples as usize,
             seed: config.seed,
+            thorough: true,
         };
         evaluation.run(&run.model().scores(), &AtomicBool::new(false))
     });
@@ -201,15 +205,23 @@ fn line(figure: &Figure, dims: usize) -> String {
             Some(error) => format!(" +- {error:.4}"),
         };
         let name = info.name.replace('_', " ");
-        return format!("{name} {value:.4}{error} ({}, {} is better)", info.unit, info.better.name());
+        let better = match info.better {
+            Better::Neither => String::new(),
+            better => format!(", {} is better", better.name()),
+        };
+        return format!("{name} {value:.4}{error} ({}{better})", info.unit);
     }
     let sign = match info.kind {
         Kind::UpperBound => "<=",
         Kind::Estimate => "~",
         Kind::Exact | Kind::Metric => "=",
     };
+    let name = match info.name {
+        NATS => String::new(),
+        name => format!(" ({})", name.replace('_', " ")),
+    };
     format!(
-        "-log p(x) {sign} {value:.3} +- {standard_error:.3} nats an image, \
+        "-log p(x){name} {sign} {value:.3} +- {standard_error:.3} nats an image, \
          {:.4} +- {:.4} bits a dimension",
         bits_per_dim(value, dims),
         bits_per_dim(standard_error, dims),
@@ -269,9 +281,16 @@ fn rows(classes: &[OfClass], figures: &[Figure]) -> Vec<Vec<String>> {
         let mut row = vec![of.class.to_string(), thousands(of.examples as u64)];
         for line in &of.scores {
             row.push(format!("{:.3}", line.value));
-            row.push(line.standard_error.map_or("?".into(), |error| format!("{error:.3}")));
+            row.push(
+                line.standard_error
+                    .map_or("?".into(), |error| format!("{error:.3}")),
+            );
         }
-        row.extend(of.likelihood.as_ref().map(|of| format!("{:.4}", of.bits_per_dim)));
+        row.extend(
+            of.likelihood
+                .as_ref()
+                .map(|of| format!("{:.4}", of.bits_per_dim)),
+        );
         row
     };
     [head].into_iter().chain(classes.iter().map(row)).collect()
@@ -295,10 +314,10 @@ fn with_orderings(entry: &Entry, config: &Config, orderings: u32) -> anyhow::Res
     let layer = Table::from_iter([("hypers".to_string(), Value::Table(hypers))]);
     let trained = config.hypers(entry)?.count(key.name);
     if orderings as usize > trained {
-        eprintln!(
+        note(format!(
             "--orderings {orderings}: {} was trained with {trained}; the others are new to it",
             entry.name
-        );
+        ));
     }
     Ok(config.with(layer, "the command line")?)
 }

@@ -5,7 +5,10 @@ pub(crate) mod complete;
 pub(crate) mod compress;
 pub(crate) mod data;
 pub(crate) mod eval;
+pub(crate) mod fool;
 pub(crate) mod import;
+pub(crate) mod inspect;
+pub(crate) mod judge;
 pub(crate) mod models;
 pub(crate) mod sample;
 pub(crate) mod train;
@@ -32,7 +35,8 @@ fn above_zero(text: &str) -> Result<f32, String> {
 
 /// Height, width and, unless it is 1, colours: `32x32x3`.
 fn image(text: &str) -> Result<[usize; 3], String> {
-    let wrong = || format!("expected HxW or HxWxC with C 1 or 3, as 28x28 or 32x32x3, found {text:?}");
+    let wrong =
+        || format!("expected HxW or HxWxC with C 1 or 3, as 28x28 or 32x32x3, found {text:?}");
     let extents: Option<Vec<usize>> = text.split('x').map(|n| n.trim().parse().ok()).collect();
     match extents.as_deref() {
         Some(&[height, width]) => Some([height, width, 1]),

@@ -2,7 +2,7 @@
 
 use crate::failure;
 use crate::finished::Finished;
-use crate::output::print;
+use crate::output::print_about;
 use crate::picture::{Picture, square};
 use crate::suggest::did_you_mean;
 use nn::model::{SampleRequest, Takes};
@@ -33,7 +33,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     sampler: Option<String>,
     /// Equal seeds give equal images.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     seed: u64,
     /// The PNG file to write.
     #[arg(long, value_name = "FILE", default_value = "samples.png")]
@@ -55,13 +60,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let sampler = run.model().sampler().expect("looked at above");
         sampler.sample(&run.trained.params.constants(), &request)
     });
+    run.check_finite(&images)?;
     let count = request.count;
     Picture::grid(&images, square(count)).save(&args.out)?;
-    print(format!(
-        "{count} images of {} in {}",
-        run.entry.name,
-        args.out.display()
-    ))?;
+    print_about(
+        &args.out,
+        format!(
+            "{count} images of {} in {}",
+            run.entry.name,
+            args.out.display()
+        ),
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 

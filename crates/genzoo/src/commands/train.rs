@@ -1,14 +1,15 @@
 //! `genzoo train`: a new run, or more of an old one.
 
-use crate::output::{counted, print, thousands};
+use crate::output::{counted, note, print, thousands};
 use crate::progress::{Display, duration, figure};
-use crate::{data_source, failure, gallery, interrupt, registry};
+use crate::{data_source, failure, gallery, interrupt, judging, registry};
 use anyhow::Context;
 use clap::builder::RangedU64ValueParser;
 use dataset::{Binarize, Dataset, Source, Split};
 use nn::model::Entry;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use toml::{Table, Value};
 use train::{Config, Outcome, Pool, RunDir, Session};
@@ -42,7 +43,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "X", value_parser = positive)]
     lr: Option<f64>,
     /// Where all randomness begins [default: 0].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     seed: Option<i64>,
     /// Threads; they do not change results [default: all cores].
     #[arg(long, value_name = "N", value_parser = super::threads())]
@@ -64,12 +65,17 @@ pub(crate) struct Args {
     /// Of those only the ones whose names begin so, as `encoder`.
     #[arg(long, value_name = "NAME", requires = "from")]
     prefix: Option<String>,
+    /// Do not judge samples of models that have no score of their own; their last parameters are
+    /// kept then.
+    #[arg(long)]
+    no_judge: bool,
     /// Where the run is put [default: runs/MODEL-DATA-SEED].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Go on with the run in this directory. Only its end and the threads may be set anew.
+    /// Go on with the run in this directory. Only its end, the learning rate and the threads may be
+    /// set anew.
     #[arg(long, value_name = "DIR", conflicts_with_all =
-        ["binarize", "batch_size", "lr", "seed", "set", "preset", "config", "out", "from"])]
+        ["binarize", "batch_size", "seed", "set", "preset", "config", "out", "from"])]
     resume: Option<PathBuf>,
 }
 
@@ -108,12 +114,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
                 ));
             }
             let (_, data) = data_source::open(args.data.as_ref().unwrap_or(&config.data))?;
-            let config = config.with(args.limit(), "the command line")?;
+            let mut layer = args.limit();
+            layer.extend(args.lr.map(|lr| ("lr".into(), Value::Float(lr))));
+            let config = config.with(layer, "the command line")?;
+            let stop = interrupt::flag()?;
             let session = Session::resume(dir, entry, config, &data)?;
-            go(session, entry, &data, &pool)
+            go(session, entry, &data, &pool, !args.no_judge, stop)
         }
         None => {
             let (entry, config, data) = resolve(&args)?;
+            // Before the first file: a stop from here on leaves a run that can be resumed, or none.
+            let stop = interrupt::flag()?;
             let dir = match &args.out {
                 Some(path) => RunDir::create(path)?,
                 None => {
@@ -122,7 +133,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
                 }
             };
             let session = Session::begin(dir, entry, config, &data)?;
-            go(session, entry, &data, &pool)
+            go(session, entry, &data, &pool, !args.no_judge, stop)
         }
     }
 }
@@ -227,31 +238,38 @@ fn go(
     entry: &Entry,
     data: &Dataset,
     pool: &Pool,
+    judge: bool,
+    stop: &AtomicBool,
 ) -> anyhow::Result<ExitCode> {
     let place = session.dir().path().display().to_string();
     let begun = Instant::now();
-    eprintln!("{}", headline(&session, entry, data, pool));
+    note(headline(&session, entry, data, pool));
     if let Some(taken) = session.taken() {
-        eprintln!("{taken}");
+        note(taken);
     }
-    let stop = interrupt::flag()?;
+    for warning in session.warnings() {
+        note(warning);
+    }
+    if judge {
+        session = judging::judged(session, entry, data, pool, stop)?;
+    }
     let mut display = Display::new(session.done());
     if session.done() >= 1.0 {
-        eprintln!("this run is at its end; --epochs, --steps or --time make it longer");
+        note("this run is at its end; --epochs, --steps or --time make it longer");
     }
     let outcome = session.run(pool, &mut display, stop);
     display.finish();
     match outcome? {
         Outcome::Stopped => {
-            eprintln!(
+            note(format!(
                 "stopped at step {}; everything is in {place}",
                 session.engine().steps()
-            );
-            eprintln!(
+            ));
+            note(format!(
                 "resume with: {} train --resume {}",
                 program(),
                 quoted(&place)
-            );
+            ));
             Ok(ExitCode::from(interrupt::CODE))
         }
         Outcome::Finished => {
@@ -266,6 +284,10 @@ fn go(
                     info.name,
                     figure(value)
                 );
+                // Samples may have become worse again, and much: both are told.
+                if let Some(last) = session.last().filter(|_| !info.is_likelihood()) {
+                    text += &format!(" (the last: {})", figure(last));
+                }
             }
             text += &pool.run(|| gallery::draw(&session, entry, data))?;
             print(text)?;

@@ -6,11 +6,11 @@
 mod logistics;
 mod portable;
 
-use grad::{Element, Tensor, Var};
 use crate::dist::{bernoulli, categorical};
 use crate::hyper::{Hyper, HyperError, Hypers, Value};
 use crate::model::ImageSpec;
 use crate::random::{Stream, uniform};
+use grad::{Element, Tensor, Var};
 use portable::sigmoid;
 use std::sync::Arc;
 
@@ -160,9 +160,10 @@ impl Pixels {
 
     /// A value in `[0, 1]`. Logits are divided by the temperature, scales multiplied by it. Takes
     /// the same amount of randomness whatever the parameters are.
+    /// Parameters that are NaN give NaN: weights that left the finite numbers are not hidden.
     ///
     /// # Panics
-    /// If there are not K parameters, or some are NaN.
+    /// If there are not K parameters.
     #[track_caller]
     pub fn draw(&self, parameters: &[f32], temperature: f32, stream: &mut Stream) -> f32 {
         assert_eq!(
@@ -173,11 +174,12 @@ impl Pixels {
         match *self {
             Pixels::Bernoulli => {
                 let logit = f64::from(parameters[0]) / f64::from(temperature);
-                assert!(!logit.is_nan(), "pixels: a NaN for a logit");
-                f32::from(uniform(stream) < sigmoid(logit))
+                let drawn = f32::from(uniform(stream) < sigmoid(logit));
+                if logit.is_nan() { f32::NAN } else { drawn }
             }
             Pixels::Categorical { levels } => {
-                choose(parameters, temperature, stream) as f32 / (levels - 1) as f32
+                let level = choose(parameters, temperature, stream);
+                level.map_or(f32::NAN, |level| level as f32 / (levels - 1) as f32)
             }
             Pixels::Logistics { levels, .. } => {
                 logistics::draw(parameters, levels, temperature, stream)
@@ -186,32 +188,30 @@ impl Pixels {
     }
 }
 
-/// One of the logits' positions, by the inverse of the distribution function.
-#[track_caller]
-fn choose(logits: &[f32], temperature: f32, stream: &mut Stream) -> usize {
+/// One of the logits' positions, by the inverse of the distribution function; none where a logit
+/// is NaN or all are infinite.
+fn choose(logits: &[f32], temperature: f32, stream: &mut Stream) -> Option<usize> {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weight = |logit: &f32| (f64::from(logit - max) / f64::from(temperature)).exp();
     let total: f64 = logits.iter().map(weight).sum();
-    // Also false for NaN; the largest weight is 1.
-    assert!(
-        total >= 1.0,
-        "pixels: no level can be drawn from {logits:?}"
-    );
     let target = uniform(stream) * total;
+    // Also false for NaN; the largest weight is 1.
+    if !(total >= 1.0) {
+        return None;
+    }
     let mut sum = 0.0;
-    let reached = logits.iter().position(|logit| {
+    // The same sum in the same order ends at `total`, which the target stays below.
+    logits.iter().position(|logit| {
         sum += weight(logit);
         target < sum
-    });
-    // The same sum in the same order ends at `total`, which the target stays below.
-    reached.expect("the target is less than the sum of all weights")
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use grad::Tape;
     use crate::random::stream;
+    use grad::Tape;
 
     const KINDS: [Pixels; 6] = [
         Pixels::Bernoulli,

@@ -103,7 +103,7 @@ pub struct Entry {
     pub needs_labels: bool,
     /// Hyper-parameters that make it small enough for a test on images of 6x6 pixels.
     pub small: &'static [(&'static str, &'static str)],
-    /// Makes one with fresh parameters.
+    /// Makes one with fresh parameters; [`make`](Self::make) is how others call it.
     pub build: fn(&Setup) -> Result<Built, HyperError>,
 }
 
@@ -202,7 +202,24 @@ impl Entry {
         hypers
     }
 
-    /// A model for such images, whose data are not at hand.
+    /// A model with fresh parameters.
+    ///
+    /// # Errors
+    /// If the hyper-parameters do not go with the images or with each other, or the machine has not
+    /// the memory to train so large a model.
+    pub fn make(&self, setup: &Setup) -> Result<Built, HyperError> {
+        let (model, params) = (self.build)(setup)?;
+        match params.refused() {
+            None => Ok((model, params)),
+            Some(numbers) => Err(setup.hypers.unfit(format!(
+                "expected a model that fits into memory, found one of {numbers} parameters, which takes \
+                 {:.1} GB to train",
+                numbers as f64 * 16e-9
+            ))),
+        }
+    }
+
+    /// [`make`](Self::make) for such images, whose data are not at hand.
     ///
     /// # Errors
     /// If the hyper-parameters do not go with the images or with each other.
@@ -213,7 +230,7 @@ impl Entry {
         seed: u64,
     ) -> Result<Built, HyperError> {
         let data = DataSummary::unknown(image);
-        (self.build)(&Setup::new(hypers, image, &data, seed))
+        self.make(&Setup::new(hypers, image, &data, seed))
     }
 
     /// How such a model is trained by default.

@@ -13,8 +13,8 @@ mod score;
 mod step;
 
 pub use can::{
-    Classes, Classifier, Coder, Completer, CompletionRequest, Encoder, Features, Latent,
-    SampleRequest, Sampler, Takes,
+    Chain, Classes, Classifier, Coder, Completer, CompletionRequest, Embedder, Encoder, Features,
+    Inspector, Latent, SampleRequest, Sampler, Takes,
 };
 pub use data::{Batch, DataSummary, ImageSource, ImageSpec};
 pub use entry::{Accepts, Built, Entry, Preset, Setup};
@@ -37,6 +37,13 @@ pub trait Model: Send + Sync {
         true
     }
 
+    /// Whether a phase takes part in step `step` with the share `done` of the run behind it
+    /// ([`Step::done`]): layers are trained one after another so. Unless a model says otherwise,
+    /// [`is_active`](Self::is_active) tells.
+    fn takes_part(&self, phase: usize, step: u64, _done: f64) -> bool {
+        self.is_active(phase, step)
+    }
+
     /// Changes parameters after a phase's optimiser has: clipped weights, a projection. It must
     /// depend on nothing but its arguments. A phase changes only parameters of its own.
     fn after_update(&self, _phase: usize, _step: u64, _params: &mut Params<f32>) {}
@@ -56,8 +63,19 @@ pub trait Model: Send + Sync {
         Vec::new()
     }
 
+    /// What the means of the loss and its parts over some steps say of how training goes, in plain
+    /// words, where there is something to worry about. `mean` knows them by their names in metrics.
+    fn warnings(&self, _mean: &dyn Fn(&str) -> Option<f64>) -> Vec<String> {
+        Vec::new()
+    }
+
     /// New images, if the model can make them.
     fn sampler(&self) -> Option<&dyn Sampler> {
+        None
+    }
+
+    /// The way its samples come about, if the model runs a chain worth looking at.
+    fn chain(&self) -> Option<&dyn Chain> {
         None
     }
 
@@ -78,6 +96,11 @@ pub trait Model: Send + Sync {
 
     /// Numbers that describe an image, for another model to work with.
     fn features(&self) -> Option<&dyn Features> {
+        None
+    }
+
+    /// What a prediction of a pixel looks at, if the model predicts one after the other.
+    fn inspector(&self) -> Option<&dyn Inspector> {
         None
     }
 
@@ -111,10 +134,13 @@ impl dyn Model + '_ {
                 list.push(ability);
             }
         }
-        let encodes = self.latent().is_some_and(|latent| latent.encoder().is_some());
+        let encodes = self
+            .latent()
+            .is_some_and(|latent| latent.encoder().is_some());
         let has = [
             (self.classifier().is_some(), "classes"),
             (self.sampler().is_some(), "samples"),
+            (self.chain().is_some(), "chains"),
             (self.completer().is_some(), "completion"),
             (self.coder().is_some(), "compression"),
             (self.latent().is_some(), "latents"),

@@ -85,6 +85,8 @@ pub enum Better {
     Lower,
     /// The higher the better.
     Higher,
+    /// Neither: it tells how another figure came about, as a partition function does.
+    Neither,
 }
 
 impl Better {
@@ -93,6 +95,7 @@ impl Better {
         match self {
             Better::Lower => "lower",
             Better::Higher => "higher",
+            Better::Neither => "neither",
         }
     }
 
@@ -101,6 +104,7 @@ impl Better {
         match self {
             Better::Lower => new < old,
             Better::Higher => new > old,
+            Better::Neither => false,
         }
     }
 }
@@ -160,10 +164,13 @@ pub struct SetAsk<'a> {
     pub split: &'a dyn ImageSource,
     /// Where all randomness begins.
     pub seed: u64,
+    /// Whether the figure is one to be quoted, on which time may be spent, and not one of many
+    /// along a training.
+    pub thorough: bool,
 }
 
 impl<'a> SetAsk<'a> {
-    /// With the parameters and images at hand.
+    /// With the parameters and images at hand, thoroughly.
     pub fn new(
         params: &'a Params<f32>,
         train: &'a dyn ImageSource,
@@ -175,7 +182,13 @@ impl<'a> SetAsk<'a> {
             train,
             split,
             seed,
+            thorough: true,
         }
+    }
+
+    /// The same, thoroughly or not.
+    pub fn thorough(self, thorough: bool) -> SetAsk<'a> {
+        SetAsk { thorough, ..self }
     }
 }
 
@@ -196,6 +209,12 @@ pub trait Score: Sync {
 
     /// A column for each figure, a number for each image of the step's batch.
     fn of(&self, step: &Step, ask: &Ask) -> Vec<Vec<f64>>;
+
+    /// What else [`prepare`](Self::prepare) has found and a reader should know: figures of the
+    /// parameters alone, reported after those of the images.
+    fn beside(&self, _prepared: &Prepared) -> Vec<Figure> {
+        Vec::new()
+    }
 }
 
 /// Figures of a whole split: samples against data.
@@ -205,6 +224,11 @@ pub trait SetScore: Sync {
 
     /// The figures. It may use all threads; they must not change the figures.
     fn of(&self, ask: &SetAsk) -> Vec<Figure>;
+
+    /// What the figures say in plain words, where there is something to worry about.
+    fn warnings(&self, _figures: &[Figure]) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A score of either form.

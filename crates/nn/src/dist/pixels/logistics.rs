@@ -3,12 +3,12 @@
 
 use super::choose;
 use super::portable::{exp, one_minus_exp, sigmoid};
+use crate::random::{Stream, uniform};
 use grad::kernels::Binary;
 use grad::kernels::buffer::Buffer;
 use grad::kernels::elementwise::{self, Operand};
 use grad::kernels::reduce::{self, LOG_SCALES, logistic_mixture};
 use grad::{Element, Op, Saves, Tensor, Var, Vjp};
-use crate::random::{Stream, uniform};
 use std::cell::OnceCell;
 
 /// -log p(x) of each row, `[B]`: parameters `[B, D, 3, M]`, x `[B, D]`.
@@ -102,7 +102,8 @@ pub(super) fn probabilities(parameters: &[f32], p: &mut [f64]) {
     }
 }
 
-/// A value in `[0, 1]`: a component, a logistic number, the nearest level. Two random numbers.
+/// A value in `[0, 1]`: a component, a logistic number, the nearest level; NaN of NaN. Two random
+/// numbers.
 pub(super) fn draw(
     parameters: &[f32],
     levels: usize,
@@ -111,13 +112,12 @@ pub(super) fn draw(
 ) -> f32 {
     let m = parameters.len() / 3;
     let chosen = choose(&parameters[..m], temperature, stream);
-    let (_, mu, scale) = components(parameters)
-        .nth(chosen)
-        .expect("chosen among them");
     // Never 0, where the logarithm would be infinite.
     let u = uniform(stream).max(f64::MIN_POSITIVE);
+    let Some((_, mu, scale)) = chosen.and_then(|chosen| components(parameters).nth(chosen)) else {
+        return f32::NAN;
+    };
     let value = mu + scale * f64::from(temperature) * (u.ln() - (-u).ln_1p());
-    assert!(!value.is_nan(), "pixels: a NaN for a mean or scale");
     let top = (levels - 1) as f64;
     let level = ((value + 1.0) / 2.0 * top).round().clamp(0.0, top);
     (level / top) as f32

@@ -5,6 +5,11 @@ use crate::params::Bound;
 /// A model that tells the distribution of one dimension after another, as an entropy coder needs
 /// it: to write an image, and to read it again from the same numbers.
 pub trait Coder: Sync {
+    /// How many orderings of the dimensions the model has: the first is the coder's.
+    fn orderings(&self) -> usize {
+        1
+    }
+
     /// Goes through the dimensions of `count` images in the model's order.
     ///
     /// `level(image, dimension, probabilities)` gets the probability of every level, given what

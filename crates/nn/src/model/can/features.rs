@@ -19,4 +19,10 @@ pub trait Classifier: Sync {
     /// [0, 1]. Differentiable by x as well as by the parameters; batch norm and dropout follow the
     /// mode of the parameters ([`Bound::mode`]).
     fn logits(&self, p: &Bound<f32>, x: &Var<f32>) -> Var<f32>;
+
+    /// What the hidden layers answer to such images, `[B, .., C]` each, from the image inward; as
+    /// differentiable as the logits. Nothing where a model does not tell.
+    fn layers(&self, _p: &Bound<f32>, _x: &Var<f32>) -> Vec<Var<f32>> {
+        Vec::new()
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::model::Step;
 use crate::params::Bound;
-use grad::Tensor;
+use grad::{Tensor, Var};
 use std::sync::Arc;
 
 /// A model whose images are made from a code.
@@ -16,8 +16,7 @@ pub trait Latent: Sync {
 
     /// The images of these codes, `[count, H, W, C]`, pixels in [0, 1]: means, where the model
     /// gives a distribution. A conditional model is told the class of each.
-    fn decode(&self, p: &Bound<f32>, z: &Tensor<f32>, classes: Option<&Arc<[u32]>>)
-    -> Tensor<f32>;
+    fn decode(&self, p: &Bound<f32>, z: &Tensor<f32>, classes: Option<&Arc<[u32]>>) -> Tensor<f32>;
 
     /// The way from images to codes, if there is one.
     fn encoder(&self) -> Option<&dyn Encoder> {
@@ -35,4 +34,17 @@ pub trait Encoder: Sync {
     fn spread(&self, _step: &Step) -> Option<Tensor<f32>> {
         None
     }
+
+    /// The code with derivatives, where it depends on nothing but the image: what a classifier is
+    /// put on.
+    fn embedder(&self) -> Option<&dyn Embedder> {
+        None
+    }
+}
+
+/// The way from images to codes, with derivatives.
+pub trait Embedder: Sync {
+    /// What [`Encoder::encode`] gives, `[B, ..shape]`, for images x, `[B, H, W, C]` with pixels in
+    /// [0, 1]. Differentiable by x as well as by the parameters.
+    fn embed(&self, p: &Bound<f32>, x: &Var<f32>) -> Var<f32>;
 }

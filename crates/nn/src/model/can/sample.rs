@@ -1,5 +1,6 @@
 //! New images.
 
+use crate::model::ImageSource;
 use crate::params::Bound;
 use grad::Tensor;
 use std::sync::Arc;
@@ -108,6 +109,9 @@ pub struct Takes {
     pub truncation: bool,
     /// Its samplers by name, where it has several; the first is the default.
     pub samplers: &'static [&'static str],
+    /// More samplers by name, which look at the training images first
+    /// ([`Sampler::sample_fitted`]).
+    pub fitted: &'static [&'static str],
 }
 
 impl Takes {
@@ -117,6 +121,7 @@ impl Takes {
         steps: None,
         truncation: false,
         samplers: &[],
+        fitted: &[],
     };
 
     /// Also a temperature.
@@ -145,6 +150,11 @@ impl Takes {
     pub const fn samplers(self, samplers: &'static [&'static str]) -> Takes {
         Takes { samplers, ..self }
     }
+
+    /// Also the name of one of these samplers, which look at the training images first.
+    pub const fn fitted(self, fitted: &'static [&'static str]) -> Takes {
+        Takes { fitted, ..self }
+    }
 }
 
 /// A model that makes new images.
@@ -157,4 +167,15 @@ pub trait Sampler: Sync {
     /// Images `[count, H, W, C]` with pixels in [0, 1]. Image i of a seed does not depend on how
     /// many are asked for.
     fn sample(&self, p: &Bound<f32>, request: &SampleRequest) -> Tensor<f32>;
+
+    /// The same by a sampler that looks at the training images first, as evaluation sees them: one
+    /// of [`Takes::fitted`].
+    fn sample_fitted(
+        &self,
+        p: &Bound<f32>,
+        request: &SampleRequest,
+        _train: &dyn ImageSource,
+    ) -> Tensor<f32> {
+        self.sample(p, request)
+    }
 }
