@@ -7,7 +7,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use crate::buffer::Plain;
 use crate::compiled::Compiled;
 use crate::conv::ConvElement;
-use crate::simd::{Double, Isa, Kernel, Vector, dispatch_f32};
+use crate::simd::{Double, Isa, Kernel, Registers, Vector, dispatch_f32, registers_f32};
 
 /// f32, on the vectors of the machine, or f64, one number at a time: the oracle that derivatives
 /// and f32 results are checked against.
@@ -42,6 +42,8 @@ pub trait Element:
     fn to_f64(self) -> f64;
     /// Runs `kernel` compiled for `isa`; see [`simd::dispatch`](crate::simd::dispatch()).
     fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output;
+    /// The registers that kernels for `isa` are cut to.
+    fn registers(isa: Isa) -> Registers;
 }
 
 impl Element for f32 {
@@ -61,6 +63,10 @@ impl Element for f32 {
     fn dispatch<K: Kernel<f32>>(isa: Isa, kernel: K) -> K::Output {
         dispatch_f32(isa, kernel)
     }
+    #[inline]
+    fn registers(isa: Isa) -> Registers {
+        registers_f32(isa)
+    }
 }
 
 impl Element for f64 {
@@ -79,6 +85,10 @@ impl Element for f64 {
     #[inline]
     fn dispatch<K: Kernel<f64>>(_: Isa, kernel: K) -> K::Output {
         kernel.run::<Double>()
+    }
+    #[inline]
+    fn registers(_: Isa) -> Registers {
+        Double::REGISTERS
     }
 }
 

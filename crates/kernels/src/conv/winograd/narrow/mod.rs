@@ -62,7 +62,7 @@ impl Narrow<'_> {
             group.rows[1] - group.rows[0] == rows.len()
                 && form.rows(group).iter().zip(rows).all(same)
         };
-        if !tile::exists(parts, limits.lanes)
+        if !tile::exists(parts, limits)
             || !form.groups().iter().all(is_alike)
             || !rows.windows(2).all(|rows| rows[0].dy + 1 == rows[1].dy)
             // One after the other, threes first.
