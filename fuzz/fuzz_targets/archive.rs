@@ -8,13 +8,7 @@ use nn::model::ImageSpec;
 use nn::{Builder, Params};
 use std::sync::LazyLock;
 
-const SPEC: ImageSpec = ImageSpec {
-    height: 3,
-    width: 4,
-    channels: 1,
-    levels: 4,
-    classes: None,
-};
+const SPEC: ImageSpec = ImageSpec::new(3, 4, 1, 4);
 
 static MODEL: LazyLock<(Density<PixelCnn>, Params<f32>)> = LazyLock::new(|| {
     let mut params = Params::new();

@@ -16,13 +16,7 @@ use rayon::prelude::*;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-const SPEC: ImageSpec = ImageSpec {
-    height: 28,
-    width: 28,
-    channels: 1,
-    levels: 2,
-    classes: None,
-};
+const SPEC: ImageSpec = ImageSpec::new(28, 28, 1, 2);
 const COUNT: usize = 64;
 /// Images of one pass on one thread.
 const LANE: usize = 2;

@@ -92,7 +92,8 @@ impl Step {
 
     /// The outputs of one colour for x [images, taps in]; the others in y [images, out] stay.
     pub(crate) fn run(&self, colour: usize, x: &[f32], y: &mut [f32], activation: Activation) {
-        let (product, own) = &self.colours[colour];
+        // Whose channels are not cut into groups computes all of them for each colour.
+        let (product, own) = &self.colours[colour.min(self.colours.len() - 1)];
         if self.colours.len() == 1 {
             return product.run(x, y, activation);
         }
@@ -111,6 +112,11 @@ impl Step {
     /// What the layer sees of its input.
     pub(crate) fn reach(&self) -> Reach {
         self.reach
+    }
+
+    /// Into how many groups the outputs are cut.
+    pub(crate) fn colours(&self) -> usize {
+        self.colours.len()
     }
 
     /// Channels of the output.

@@ -9,6 +9,7 @@ use grad::kernels::conv::{Conv2d, Padding};
 use grad::kernels::gemm::Activation;
 use grad::{Element, Shape, Tensor, Var};
 use nn::init::Init;
+use nn::layers::sums;
 use nn::masks::{Causal, causal_taps};
 use nn::model::ImageSpec;
 use nn::{Bound, Builder, ParamId};
@@ -134,12 +135,9 @@ impl MaskedConv {
         x: &Var<T>,
         activation: Activation,
     ) -> Var<T> {
-        x.conv2d_bias(
-            &self.weight(p),
-            &p[self.bias],
-            activation,
-            self.geometry_for(x),
-        )
+        let with = [Some(&p[self.bias]), None];
+        let (geometry, sums) = (self.geometry_for(x), sums(p.mode()));
+        x.conv2d_with(&self.weight(p), with, activation, geometry, sums)
     }
 
     /// x * w + b + plus, in one pass: plus [B, H, W, out].
@@ -153,14 +151,9 @@ impl MaskedConv {
         x: &Var<T>,
         plus: &Var<T>,
     ) -> Var<T> {
-        let bias = &p[self.bias];
-        x.conv2d_plus(
-            &self.weight(p),
-            bias,
-            plus,
-            Activation::Identity,
-            self.geometry_for(x),
-        )
+        let with = [Some(&p[self.bias]), Some(plus)];
+        let (geometry, sums) = (self.geometry_for(x), sums(p.mode()));
+        x.conv2d_with(&self.weight(p), with, Activation::Identity, geometry, sums)
     }
 
     #[track_caller]

@@ -1,13 +1,13 @@
 //! What an autoregressive model defines, and what follows from it for all of them: training,
 //! likelihood, ensembles over orderings, samples.
 
-use crate::pixels::Pixels;
-use crate::sequential::{Conditionals, Draw, Given, Walk, code, draw};
+use crate::sequential::{Conditionals, Draw, Given, Walk, code, draw, draw_of};
 use grad::{Element, Tensor, Var};
 use nn::Bound;
+use nn::dist::pixels::Pixels;
 use nn::model::{
-    Batch, Coder, Completer, CompletionRequest, ImageSpec, Likelihood, Loss, Model, SampleRequest,
-    Sampler, Spread,
+    Ask, Batch, Coder, Completer, CompletionRequest, ImageSpec, Inspector, Kind, Loss, Model,
+    SampleRequest, Sampler, Score, ScoreInfo, Scored, Spread, Step, Takes,
 };
 use nn::random::{mix, word};
 use nn::stats::log_mean_exp;
@@ -66,6 +66,17 @@ pub trait Autoregressive: Send + Sync + 'static {
         nll_of(self, p, &batch.images, batch.labels.as_ref(), ordering).sum()
     }
 
+    /// What each layer of attention looks at, the first one first: `[B, heads, T, T]`, from a
+    /// token to those it sees, in the order of `[H, W, C]`. None of a model without attention.
+    fn attention_maps(
+        &self,
+        _p: &Bound<f32>,
+        _x: &Tensor<f32>,
+        _labels: Option<&Arc<[u32]>>,
+    ) -> Vec<Tensor<f32>> {
+        Vec::new()
+    }
+
     /// How to spread a batch over the cores.
     fn spread(&self, batch_size: usize) -> Spread;
 }
@@ -100,13 +111,11 @@ pub fn nll_of<T: Element, M: Autoregressive + ?Sized>(
 pub struct Density<M>(pub M);
 
 impl<M: Autoregressive> Model for Density<M> {
-    fn loss(&self, _phase: usize, p: &Bound<f32>, batch: &Batch) -> Loss {
+    fn loss(&self, step: &Step) -> Loss {
+        let batch = step.batch;
         let drawn = mix(&[batch.noise.first().copied().unwrap_or(0), word("ordering")]);
         let ordering = (drawn % self.0.orderings() as u64) as usize;
-        Loss {
-            sum: self.0.loss(p, batch, ordering),
-            parts: vec![],
-        }
+        Loss::nats(self.0.loss(step.p, batch, ordering))
     }
 
     fn spread(&self, batch_size: usize) -> Spread {
@@ -117,8 +126,8 @@ impl<M: Autoregressive> Model for Density<M> {
         self.0.classes()
     }
 
-    fn likelihood(&self) -> Option<&dyn Likelihood> {
-        Some(self)
+    fn scores(&self) -> Vec<Scored<'_>> {
+        vec![Scored::Images(self)]
     }
 
     fn sampler(&self) -> Option<&dyn Sampler> {
@@ -132,15 +141,25 @@ impl<M: Autoregressive> Model for Density<M> {
     fn coder(&self) -> Option<&dyn Coder> {
         Some(self)
     }
+
+    fn inspector(&self) -> Option<&dyn Inspector> {
+        Some(self)
+    }
 }
 
-impl<M: Autoregressive> Likelihood for Density<M> {
-    fn is_bound(&self) -> bool {
-        false
+impl<M: Autoregressive> Score for Density<M> {
+    fn about(&self) -> Vec<ScoreInfo> {
+        vec![ScoreInfo::nats(Kind::Exact)]
     }
 
-    /// Exact: the number of samples does not matter.
-    fn nats(&self, p: &Bound<f32>, batch: &Batch, _samples: usize) -> Vec<f64> {
+    fn of(&self, step: &Step, _ask: &Ask) -> Vec<Vec<f64>> {
+        vec![self.nats(step.p, step.batch)]
+    }
+}
+
+impl<M: Autoregressive> Density<M> {
+    /// -log p(x) of each image, in nats: that of the equal mixture of all orderings.
+    pub fn nats(&self, p: &Bound<f32>, batch: &Batch) -> Vec<f64> {
         let of_each: Vec<Tensor<f32>> = (0..self.0.orderings())
             .map(|ordering| {
                 nll_of(&self.0, p, &batch.images, batch.labels.as_ref(), ordering).into_value()
@@ -156,23 +175,46 @@ impl<M: Autoregressive> Likelihood for Density<M> {
             })
             .collect()
     }
-}
 
-impl<M: Autoregressive> Density<M> {
-    /// Draws with one of the orderings, which the seed picks.
+    /// Draws each image with an ordering of its own, which the seed and its number pick: images
+    /// follow the mixture that [`nats`](Self::nats) tells.
     fn draw(&self, p: &Bound<f32>, what: &Draw) -> Tensor<f32> {
-        let picked = mix(&[what.seed, word("ordering")]) % self.0.orderings() as u64;
-        draw(&*self.0.conditionals(p, picked as usize), what)
+        let orderings = self.0.orderings();
+        if orderings == 1 {
+            return draw(&*self.0.conditionals(p, 0), what);
+        }
+        let picked = |i: usize| {
+            let word = mix(&[what.seed, word("ordering"), i as u64]);
+            (word % orderings as u64) as usize
+        };
+        let spec = self.0.spec();
+        let dims = spec.dims();
+        let mut images = vec![0.0; what.count * dims];
+        for ordering in 0..orderings {
+            let which: Vec<usize> = (0..what.count).filter(|&i| picked(i) == ordering).collect();
+            if which.is_empty() {
+                continue;
+            }
+            let drawn = draw_of(&*self.0.conditionals(p, ordering), what, &which);
+            for (&i, image) in which.iter().zip(drawn.data().chunks_exact(dims)) {
+                images[i * dims..][..dims].copy_from_slice(image);
+            }
+        }
+        Tensor::new(spec.shape(what.count), &images)
     }
 }
 
 impl<M: Autoregressive> Sampler for Density<M> {
+    fn takes(&self) -> Takes {
+        Takes::NOTHING.temperature()
+    }
+
     fn sample(&self, p: &Bound<f32>, request: &SampleRequest) -> Tensor<f32> {
         let what = Draw {
             count: request.count,
             seed: request.seed,
-            class: request.class,
-            temperature: 1.0,
+            classes: &request.classes,
+            temperature: request.temperature,
             given: None,
         };
         self.draw(p, &what)
@@ -188,7 +230,7 @@ impl<M: Autoregressive> Completer for Density<M> {
         let what = Draw {
             count: request.images.shape()[0],
             seed: request.seed,
-            class: request.class,
+            classes: &request.classes,
             temperature: request.temperature,
             given: Some(given),
         };
@@ -197,6 +239,10 @@ impl<M: Autoregressive> Completer for Density<M> {
 }
 
 impl<M: Autoregressive> Coder for Density<M> {
+    fn orderings(&self) -> usize {
+        self.0.orderings()
+    }
+
     /// By the first ordering: the mixture of several has no conditionals as cheap as theirs.
     fn code(
         &self,
@@ -217,6 +263,37 @@ impl<M: Autoregressive> Coder for Density<M> {
                 level(image, d, &probabilities) as f32 / top
             },
         );
+    }
+}
+
+impl<M: Autoregressive> Inspector for Density<M> {
+    fn dimension(&self, i: usize) -> usize {
+        self.0.dimension(0, i)
+    }
+
+    /// By the first ordering.
+    fn prediction(
+        &self,
+        p: &Bound<f32>,
+        x: &Var<f32>,
+        labels: Option<&Arc<[u32]>>,
+        dimension: usize,
+    ) -> Var<f32> {
+        let (batch, dims) = (x.shape()[0], self.0.spec().dims());
+        let width = self.0.pixels().width();
+        let logits = self.0.logits_of(p, x, labels, 0);
+        let logits = logits.reshape([batch, dims, width]);
+        let own = logits.slice(1, dimension..dimension + 1);
+        own.reshape([batch, width])
+    }
+
+    fn attention(
+        &self,
+        p: &Bound<f32>,
+        x: &Tensor<f32>,
+        labels: Option<&Arc<[u32]>>,
+    ) -> Vec<Tensor<f32>> {
+        self.0.attention_maps(p, x, labels)
     }
 }
 

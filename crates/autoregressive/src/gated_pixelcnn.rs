@@ -27,55 +27,56 @@ mod steps;
 use crate::conv_gate::gate;
 use crate::conv_masked::{MaskedConv, centring};
 use crate::density::{Autoregressive, Density};
-use crate::pixels::{self, Pixels};
 use crate::sequential::Conditionals;
 use grad::kernels::conv::{Padding, Taps};
 use grad::kernels::gemm::Activation::{Identity, Relu};
 use grad::{Element, Var};
-use nn::hyper::{Hyper, HyperError, Hypers, Value};
+use nn::dist::pixels::{self, Pixels};
+use nn::hyper::{Hyper, HyperError, Value};
 use nn::init::Init;
 use nn::layers::{Conv, Embedding};
 use nn::masks::Causal;
-use nn::model::{Built, Entry, ImageSpec, Phase, Preset, Recipe, Spread};
+use nn::model::{Built, Entry, ImageSpec, Preset, Recipe, Setup, Spread};
 use nn::optim::Optimiser;
 use nn::schedule::Schedule;
 use nn::{Bound, Builder, Params};
 use std::sync::Arc;
 
-pub(crate) const ENTRY: Entry = Entry {
-    name: "gated-pixelcnn",
-    title: "two stacks of gated masked convolutions, without a blind spot",
-    paper: "van den Oord et al. 2016, arXiv:1606.05328",
-    abilities: "exact likelihood, samples",
-    hypers: &[
-        Hyper {
-            name: "channels",
-            meaning: "width of both stacks; gates have twice as many",
-            default: Value::Count(128),
-        },
-        Hyper {
-            name: "layers",
-            meaning: "gated layers, the first one with its 7x7 kernel included",
-            default: Value::Count(10),
-        },
-        Hyper {
-            name: "head",
-            meaning: "channels between the last two layers",
-            default: Value::Count(32),
-        },
-        Hyper {
-            name: "conditional",
-            meaning: "whether the class of an image enters every gate",
-            default: Value::Flag(false),
-        },
-        pixels::KIND,
-        pixels::COMPONENTS,
-    ],
-    recipe,
-    presets: &[Preset {
-        name: "short",
-        about: "more layers, narrow ones, and small batches; an hour for MNIST",
-        settings: "\
+pub(crate) const ENTRY: Entry = Entry::new(
+    "gated-pixelcnn",
+    "two stacks of gated masked convolutions, without a blind spot",
+    build,
+)
+.paper("van den Oord et al. 2016, arXiv:1606.05328")
+.hypers(&[
+    Hyper {
+        name: "channels",
+        meaning: "width of both stacks; gates have twice as many",
+        default: Value::Count(128),
+    },
+    Hyper {
+        name: "layers",
+        meaning: "gated layers, the first one with its 7x7 kernel included",
+        default: Value::Count(10),
+    },
+    Hyper {
+        name: "head",
+        meaning: "channels between the last two layers",
+        default: Value::Count(32),
+    },
+    Hyper {
+        name: "conditional",
+        meaning: "whether the class of an image enters every gate",
+        default: Value::Flag(false),
+    },
+    pixels::KIND,
+    pixels::COMPONENTS,
+])
+.recipe(recipe)
+.presets(&[Preset {
+    name: "short",
+    about: "more layers, narrow ones, and small batches; an hour for MNIST",
+    settings: "\
 batch_size = 32
 epochs = 20
 [schedule]
@@ -89,28 +90,19 @@ weight_decay = 0.1
 channels = 32
 layers = 12
 ",
-    }],
-    binary: false,
-    build,
-};
+}])
+.small(&[("channels", "4"), ("layers", "2"), ("head", "4")]);
 
 /// Adam at 1e-3, decaying by 0.9999 a step, and batches of 128.
-fn recipe() -> Recipe {
-    Recipe {
-        phases: vec![Phase {
-            name: "nll",
-            prefix: "",
-            optimiser: Optimiser::adam(1e-3),
-        }],
-        schedule: Schedule::Exponential { decay: 0.9999 },
-        batch_size: 128,
-        epochs: 50,
-        clip_norm: None,
-        ema: None,
-    }
+fn recipe(_: &Setup) -> Recipe {
+    Recipe::new("nll", Optimiser::adam(1e-3))
+        .schedule(Schedule::Exponential { decay: 0.9999 })
+        .batch_size(128)
+        .epochs(50)
 }
 
-fn build(hypers: &Hypers, spec: &ImageSpec, seed: u64) -> Result<Built, HyperError> {
+fn build(setup: &Setup) -> Result<Built, HyperError> {
+    let (hypers, spec, seed) = (setup.hypers, &setup.image, setup.seed);
     let sizes = Sizes {
         channels: hypers.count("channels"),
         layers: hypers.count("layers"),

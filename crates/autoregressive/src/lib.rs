@@ -1,30 +1,40 @@
 #![forbid(unsafe_code)]
 #![doc = include_str!("../README.md")]
 
+pub mod causal;
 mod conv_cache;
 mod conv_gate;
 mod conv_masked;
 pub mod density;
+mod diagonal_bilstm;
 mod fvsbn;
 mod gated_pixelcnn;
-pub mod lossless;
+mod image_transformer;
 mod made;
-mod masked;
+pub mod masked;
 mod nade;
 mod ordering;
 mod orderless;
+mod pixel_rnn;
 mod pixelcnn;
-pub mod pixels;
+mod row_lstm;
 pub mod sequential;
+pub mod walk;
 
 pub use density::{Autoregressive, Density};
 pub use fvsbn::Fvsbn;
 pub use gated_pixelcnn::{GatedPixelCnn, Sizes as GatedSizes};
+pub use image_transformer::{
+    ImageTransformer, Layer as TransformerLayer, Local, Sizes as TransformerSizes,
+    image_transformer,
+};
 pub use made::{Made, Options as MadeOptions};
 pub use nade::Nade;
+pub use nn::dist::pixels::{self, Pixels};
 pub use orderless::OrderlessNade;
+pub use pixel_rnn::{PixelRnn, Sizes as RnnSizes, diagonal_bilstm, row_lstm};
 pub use pixelcnn::PixelCnn;
-pub use pixels::Pixels;
+pub use walk::Network;
 
 use nn::model::Entry;
 
@@ -36,4 +46,7 @@ pub const MODELS: &[Entry] = &[
     made::ENTRY,
     pixelcnn::ENTRY,
     gated_pixelcnn::ENTRY,
+    row_lstm::ENTRY,
+    diagonal_bilstm::ENTRY,
+    image_transformer::ENTRY,
 ];

@@ -25,9 +25,9 @@ use crate::sequential::Conditionals;
 use grad::kernels::autoregressive::Staircase;
 use grad::kernels::gemm::Activation;
 use grad::{Element, Var};
-use nn::hyper::{Hyper, HyperError, Hypers, Value};
+use nn::hyper::{Hyper, HyperError, Value};
 use nn::layers::Linear;
-use nn::model::{Built, Entry, ImageSpec, Phase, Preset, Recipe, Spread};
+use nn::model::{Built, Entry, ImageSpec, Preset, Recipe, Setup, Spread};
 use nn::optim::Optimiser;
 use nn::random::word;
 use nn::schedule::Schedule;
@@ -36,12 +36,7 @@ use std::sync::Arc;
 
 mod walk;
 
-pub(crate) const ENTRY: Entry = Entry {
-    name: "made",
-    title: "masked autoencoder for distribution estimation",
-    paper: "Germain et al. 2015, arXiv:1502.03509",
-    abilities: "exact likelihood, samples",
-    hypers: &[
+pub(crate) const ENTRY: Entry = Entry::new("made", "masked autoencoder for distribution estimation", build).paper("Germain et al. 2015, arXiv:1502.03509").hypers(&[
         Hyper {
             name: "hidden",
             meaning: "units of each hidden layer",
@@ -62,9 +57,7 @@ pub(crate) const ENTRY: Entry = Entry {
             meaning: "whether pixels also feed the logits directly",
             default: Value::Flag(false),
         },
-    ],
-    recipe,
-    presets: &[
+    ]).recipe(recipe).presets(&[
         Preset {
             name: "static",
             about: "against overfitting where the images are always the same: a quarter of the units, fewer epochs",
@@ -99,28 +92,18 @@ hidden = [4000]
 direct = true
 ",
         },
-    ],
-    binary: true,
-    build,
-};
+    ]).binary().small(&[("hidden", "24"), ("masks", "2"), ("shuffle", "true")]);
 
 /// Adam at 1e-3, batches of 64, 85 epochs (the paper: Adagrad at 1e-2, batches of 100).
-fn recipe() -> Recipe {
-    Recipe {
-        phases: vec![Phase {
-            name: "nll",
-            prefix: "",
-            optimiser: Optimiser::adam(1e-3),
-        }],
-        schedule: Schedule::Constant,
-        batch_size: 64,
-        epochs: 85,
-        clip_norm: None,
-        ema: None,
-    }
+fn recipe(_: &Setup) -> Recipe {
+    Recipe::new("nll", Optimiser::adam(1e-3))
+        .schedule(Schedule::Constant)
+        .batch_size(64)
+        .epochs(85)
 }
 
-fn build(hypers: &Hypers, spec: &ImageSpec, seed: u64) -> Result<Built, HyperError> {
+fn build(setup: &Setup) -> Result<Built, HyperError> {
+    let (hypers, spec, seed) = (setup.hypers, &setup.image, setup.seed);
     let options = Options {
         hidden: hypers.counts("hidden"),
         masks: hypers.count("masks"),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// # Panics
 /// If the shapes do not fit.
 #[track_caller]
-pub(crate) fn masked_linear<T: Element>(
+pub fn masked_linear<T: Element>(
     stairs: &Arc<Staircase>,
     x: &Var<T>,
     w: &Var<T>,

@@ -13,40 +13,41 @@
 //! logits and not the probabilities for a result.
 
 use crate::density::{Autoregressive, Density};
-use crate::pixels::Pixels;
 use crate::sequential::{Conditionals, Walk};
 use grad::kernels::autoregressive::nade::{self, Activation, Gradients, Nade as Net};
 use grad::{Element, Op, Saves, Tensor, Var, Vjp};
-use nn::hyper::{Hyper, HyperError, Hypers, Value};
+use nn::dist::pixels::Pixels;
+use nn::hyper::{Hyper, HyperError, Value};
 use nn::init::Init;
-use nn::model::{Built, Entry, ImageSpec, Phase, Preset, Recipe, Spread};
+use nn::model::{Built, Entry, ImageSpec, Preset, Recipe, Setup, Spread};
 use nn::optim::Optimiser;
 use nn::random::Stream;
 use nn::schedule::Schedule;
 use nn::{Bound, Builder, ParamId, Params};
 
-pub(crate) const ENTRY: Entry = Entry {
-    name: "nade",
-    title: "neural autoregressive distribution estimator: one hidden layer, tied weights",
-    paper: "Larochelle & Murray 2011",
-    abilities: "exact likelihood, samples",
-    hypers: &[
-        Hyper {
-            name: "hidden",
-            meaning: "hidden units",
-            default: Value::Count(500),
-        },
-        Hyper {
-            name: "activation",
-            meaning: "what a hidden unit computes; the paper's is the sigmoid",
-            default: Value::Choice(&["relu", "sigmoid"]),
-        },
-    ],
-    recipe,
-    presets: &[Preset {
-        name: "short",
-        about: "small batches and much weight decay, for few images such as binarised MNIST; minutes",
-        settings: "\
+pub(crate) const ENTRY: Entry = Entry::new(
+    "nade",
+    "neural autoregressive distribution estimator: one hidden layer, tied weights",
+    build,
+)
+.paper("Larochelle & Murray 2011")
+.hypers(&[
+    Hyper {
+        name: "hidden",
+        meaning: "hidden units",
+        default: Value::Count(500),
+    },
+    Hyper {
+        name: "activation",
+        meaning: "what a hidden unit computes; the paper's is the sigmoid",
+        default: Value::Choice(&["relu", "sigmoid"]),
+    },
+])
+.recipe(recipe)
+.presets(&[Preset {
+    name: "short",
+    about: "small batches and much weight decay, for few images such as binarised MNIST; minutes",
+    settings: "\
 batch_size = 100
 epochs = 60
 [schedule]
@@ -56,29 +57,21 @@ kind = \"adam-w\"
 lr = 0.005
 weight_decay = 0.2
 ",
-    }],
-    binary: true,
-    build,
-};
+}])
+.binary()
+.small(&[("hidden", "8")]);
 
 /// AdamW at 1e-3 along a cosine, batches of 512, 50 epochs (the paper: stochastic gradients,
 /// batches of 1, early stopping).
-fn recipe() -> Recipe {
-    Recipe {
-        phases: vec![Phase {
-            name: "nll",
-            prefix: "",
-            optimiser: Optimiser::adam_w(1e-3),
-        }],
-        schedule: Schedule::Cosine,
-        batch_size: 512,
-        epochs: 50,
-        clip_norm: None,
-        ema: None,
-    }
+fn recipe(_: &Setup) -> Recipe {
+    Recipe::new("nll", Optimiser::adam_w(1e-3))
+        .schedule(Schedule::Cosine)
+        .batch_size(512)
+        .epochs(50)
 }
 
-fn build(hypers: &Hypers, spec: &ImageSpec, seed: u64) -> Result<Built, HyperError> {
+fn build(setup: &Setup) -> Result<Built, HyperError> {
+    let (hypers, spec, seed) = (setup.hypers, &setup.image, setup.seed);
     let activation = match hypers.choice("activation") {
         "sigmoid" => Activation::Sigmoid,
         _ => Activation::Relu,
@@ -197,7 +190,6 @@ impl<T: Element> Op<T> for Logits {
     }
 
     fn vjp(&self, at: &Vjp<'_, T>, g: Var<T>) {
-        assert!(!at.needs(0), "nade: there is no derivative by the pixels");
         let inputs = [0, 1, 2, 3, 4].map(|i| at.input(i).into_value());
         let inputs = inputs.each_ref();
         let [mut w, mut b, mut v, mut c] = [1, 2, 3, 4].map(|i| Tensor::zeros(*inputs[i].shape()));
@@ -212,11 +204,50 @@ impl<T: Element> Op<T> for Logits {
         for (i, gradient) in [w, b, v, c].into_iter().enumerate() {
             at.give(i + 1, || Var::constant(gradient));
         }
+        at.give(0, || {
+            let net = self.net(&inputs[1..]);
+            Var::constant(by_pixels(&net, inputs[0], g.value()))
+        });
     }
 
     fn first_order_only(&self) -> bool {
         true
     }
+}
+
+/// The gradient by x `[B, D]` of <logits, g>: what looks into a model asks for it, training does
+/// not.
+fn by_pixels<T: Element>(net: &Net<T>, x: &Tensor<T>, g: &Tensor<T>) -> Tensor<T> {
+    let (dims, units) = (x.shape()[1], net.b.len());
+    let row = |of: &[T], d: usize| of[d * units..][..units].to_vec();
+    Tensor::build(*x.shape(), |gx| {
+        let images = x.data().chunks_exact(dims).zip(g.data().chunks_exact(dims));
+        for (gx, (x, g)) in gx.chunks_exact_mut(dims).zip(images) {
+            // The sums into the hidden units before each dimension.
+            let mut sums = vec![net.b.to_vec()];
+            for (d, &x) in x[..dims - 1].iter().enumerate() {
+                let next = sums[d].iter().zip(row(net.w, d)).map(|(&a, w)| a + x * w);
+                let next = next.collect();
+                sums.push(next);
+            }
+            // What all later logits have of a hidden unit's sum.
+            let mut later = vec![T::ZERO; units];
+            for d in (0..dims).rev() {
+                gx[d] = later.iter().zip(row(net.w, d)).map(|(&a, w)| a * w).sum();
+                let all = later.iter_mut().zip(row(net.v, d)).zip(&sums[d]);
+                for ((later, v), &a) in all {
+                    let slope = match net.activation {
+                        Activation::Relu => T::from_f64(f64::from(u8::from(a > T::ZERO))),
+                        Activation::Sigmoid => {
+                            let h = 1.0 / (1.0 + (-a.to_f64()).exp());
+                            T::from_f64(h * (1.0 - h))
+                        }
+                    };
+                    *later = *later + g[d] * v * slope;
+                }
+            }
+        }
+    })
 }
 
 struct Weights<'a> {

@@ -16,43 +16,44 @@
 
 use crate::density::{Autoregressive, Density};
 use crate::ordering::permutation;
-use crate::pixels::Pixels;
 use crate::sequential::{Conditionals, Walk};
 use grad::kernels::elementwise::{add_assign, axpy};
 use grad::kernels::gemm::Activation;
 use grad::{Element, Tensor, Var};
-use nn::hyper::{Hyper, HyperError, Hypers, Value};
+use nn::dist::pixels::Pixels;
+use nn::hyper::{Hyper, HyperError, Value};
 use nn::init::Init;
 use nn::layers::Linear;
-use nn::model::{Batch, Built, Entry, ImageSpec, Phase, Preset, Recipe, Spread};
+use nn::model::{Batch, Built, Entry, ImageSpec, Preset, Recipe, Setup, Spread};
 use nn::optim::Optimiser;
 use nn::random::{Stream, uniform, word};
 use nn::schedule::Schedule;
 use nn::{Bound, Builder, ParamId, Params};
 use std::sync::Arc;
 
-pub(crate) const ENTRY: Entry = Entry {
-    name: "orderless-nade",
-    title: "one network for the conditionals of every ordering of the pixels",
-    paper: "Uria, Murray & Larochelle 2014, arXiv:1310.1757",
-    abilities: "exact likelihood of a mixture of orderings, samples",
-    hypers: &[
-        Hyper {
-            name: "hidden",
-            meaning: "units of each hidden layer",
-            default: Value::Counts(&[500, 500]),
-        },
-        Hyper {
-            name: "orderings",
-            meaning: "random orderings that the likelihood averages over; each costs a pass",
-            default: Value::Count(1),
-        },
-    ],
-    recipe,
-    presets: &[Preset {
-        name: "short",
-        about: "fewer epochs, for two cores",
-        settings: "\
+pub(crate) const ENTRY: Entry = Entry::new(
+    "orderless-nade",
+    "one network for the conditionals of every ordering of the pixels",
+    build,
+)
+.paper("Uria, Murray & Larochelle 2014, arXiv:1310.1757")
+.hypers(&[
+    Hyper {
+        name: "hidden",
+        meaning: "units of each hidden layer",
+        default: Value::Counts(&[500, 500]),
+    },
+    Hyper {
+        name: "orderings",
+        meaning: "random orderings that the likelihood averages over; each costs a pass",
+        default: Value::Count(1),
+    },
+])
+.recipe(recipe)
+.presets(&[Preset {
+    name: "short",
+    about: "fewer epochs, for two cores",
+    settings: "\
 batch_size = 100
 epochs = 60
 [schedule]
@@ -62,29 +63,21 @@ kind = \"adam-w\"
 lr = 0.001
 weight_decay = 0.01
 ",
-    }],
-    binary: true,
-    build,
-};
+}])
+.binary()
+.small(&[("hidden", "8,8"), ("orderings", "2")]);
 
 /// Adam at 1e-3 along a cosine, batches of 100, 200 epochs (the paper: stochastic gradients with
 /// momentum, a learning rate that falls to 0, batches of 100 and 1000 epochs of 1000 of them).
-fn recipe() -> Recipe {
-    Recipe {
-        phases: vec![Phase {
-            name: "nll",
-            prefix: "",
-            optimiser: Optimiser::adam(1e-3),
-        }],
-        schedule: Schedule::Cosine,
-        batch_size: 100,
-        epochs: 200,
-        clip_norm: None,
-        ema: None,
-    }
+fn recipe(_: &Setup) -> Recipe {
+    Recipe::new("nll", Optimiser::adam(1e-3))
+        .schedule(Schedule::Cosine)
+        .batch_size(100)
+        .epochs(200)
 }
 
-fn build(hypers: &Hypers, spec: &ImageSpec, seed: u64) -> Result<Built, HyperError> {
+fn build(setup: &Setup) -> Result<Built, HyperError> {
+    let (hypers, spec, seed) = (setup.hypers, &setup.image, setup.seed);
     let (hidden, orderings) = (hypers.counts("hidden"), hypers.count("orderings"));
     let mut params = Params::new();
     let mut builder = Builder::new(&mut params, seed);

@@ -8,13 +8,9 @@
 //! loops over it are here, once for all models.
 
 use grad::Tensor;
-use nn::model::ImageSpec;
+use nn::model::{Classes, ImageSpec};
 use nn::random::{Stream, stream, word};
 use rayon::prelude::*;
-
-/// How many images walk together on one thread: few enough that what they keep stays in cache,
-/// enough that a step is a matrix product. Results do not depend on it.
-const TOGETHER: usize = 32;
 
 /// A model with its parameters, ready to go through the dimensions of images in its own order.
 pub trait Conditionals: Sync {
@@ -29,6 +25,12 @@ pub trait Conditionals: Sync {
     /// How many classes there are, if the model is conditional.
     fn classes(&self) -> Option<usize> {
         None
+    }
+
+    /// How many images walk together on one thread: few enough that what they keep stays in cache,
+    /// enough that a step is a matrix product. Results do not depend on it.
+    fn together(&self) -> usize {
+        32
     }
 
     /// `count` images of which nothing is known yet but, where the model is conditional, the
@@ -66,8 +68,8 @@ pub struct Draw<'a> {
     pub count: usize,
     /// Equal seeds give equal images.
     pub seed: u64,
-    /// The class, where the model is conditional; without one, the classes in turn.
-    pub class: Option<u32>,
+    /// The classes, where the model is conditional.
+    pub classes: &'a Classes,
     /// 1 for the model's own distribution, less for more likely images.
     pub temperature: f32,
     /// What is known beforehand.
@@ -92,44 +94,47 @@ pub struct Given<'a> {
 /// If what is given does not fit the images.
 #[track_caller]
 pub fn draw(model: &dyn Conditionals, what: &Draw) -> Tensor<f32> {
-    let ImageSpec {
-        height,
-        width,
-        channels,
-        ..
-    } = model.spec();
-    let dims = model.spec().dims();
+    draw_of(model, what, &(0..what.count).collect::<Vec<_>>())
+}
+
+/// [`draw`], but only these of its images: `[which, H, W, C]`.
+///
+/// # Panics
+/// As [`draw`].
+#[track_caller]
+pub fn draw_of(model: &dyn Conditionals, what: &Draw, which: &[usize]) -> Tensor<f32> {
+    let spec = model.spec();
+    let dims = spec.dims();
     if let Some(given) = &what.given {
         let count = given.images.shape()[0];
         assert!(
             given.known.len() == dims
                 && given.images.len() == count * dims
                 && (count == what.count || count == 1),
-            "draw: expected given pixels of shape [{}, {height}, {width}, {channels}] and {dims} \
-             flags, found {} and {} flags",
-            what.count,
+            "draw: expected given pixels of shape {:?} and {dims} flags, found {} and {} flags",
+            spec.shape(what.count),
             given.images.shape(),
             given.known.len()
         );
     }
-    Tensor::build([what.count, height, width, channels], |out| {
-        (out.par_chunks_mut(TOGETHER * dims.max(1)).enumerate()).for_each(|(lane, images)| {
-            grad::kernels::parallel::serial(|| draw_lane(model, what, lane * TOGETHER, images))
+    Tensor::build(spec.shape(which.len()), |out| {
+        let together = model.together().max(1);
+        let lanes = out.par_chunks_mut(together * dims.max(1));
+        (lanes.zip(which.par_chunks(together))).for_each(|(images, which)| {
+            grad::kernels::parallel::serial(|| draw_lane(model, what, which, images))
         });
     })
 }
 
-/// Some neighbouring images, the first of which is image `first`.
-fn draw_lane(model: &dyn Conditionals, what: &Draw, first: usize, images: &mut [f32]) {
+/// The images of these numbers.
+fn draw_lane(model: &dyn Conditionals, what: &Draw, which: &[usize], images: &mut [f32]) {
     let dims = model.spec().dims();
-    let count = images.len() / dims;
-    let mut streams: Vec<Stream> = (first..first + count)
-        .map(|i| stream(&[what.seed, word("sample"), i as u64]))
+    let count = which.len();
+    let mut streams: Vec<Stream> = (which.iter())
+        .map(|&i| stream(&[what.seed, word("sample"), i as u64]))
         .collect();
-    let classes: Option<Vec<u32>> = model.classes().map(|classes| {
-        let class = |i: usize| what.class.unwrap_or((i % classes) as u32);
-        (first..first + count).map(class).collect()
-    });
+    let classes: Option<Vec<u32>> = (model.classes())
+        .map(|classes| which.iter().map(|&i| what.classes.of(i, classes)).collect());
     let mut walk = model.begin(count, classes.as_deref());
     let mut values = vec![0.0; count];
     for i in 0..dims {
@@ -142,8 +147,8 @@ fn draw_lane(model: &dyn Conditionals, what: &Draw, first: usize, images: &mut [
         }
         if let Some(given) = what.given.filter(|given| given.known[d]) {
             let from = given.images.data();
-            for (n, value) in values.iter_mut().enumerate() {
-                *value = from[((first + n) * dims + d) % from.len()];
+            for (&n, value) in which.iter().zip(&mut values) {
+                *value = from[(n * dims + d) % from.len()];
             }
         }
         for (image, &value) in images.chunks_exact_mut(dims).zip(&values) {

@@ -12,13 +12,7 @@ use nn::random::{Stream, stream, uniform};
 use nn::{Builder, Params};
 use std::sync::Arc;
 
-const BINARY: ImageSpec = ImageSpec {
-    height: 3,
-    width: 4,
-    channels: 1,
-    levels: 2,
-    classes: None,
-};
+const BINARY: ImageSpec = ImageSpec::new(3, 4, 1, 2);
 
 /// Runs a check on a small model of each kind: its name, a model and parameters large enough to
 /// make conditionals far from uniform, and how many blocks or layers it has.

@@ -16,13 +16,7 @@ use nn::random::{stream, uniform};
 use nn::stats::logsumexp;
 use nn::{Builder, Params};
 
-const SPEC: ImageSpec = ImageSpec {
-    height: 3,
-    width: 4,
-    channels: 1,
-    levels: 2,
-    classes: None,
-};
+const SPEC: ImageSpec = ImageSpec::new(3, 4, 1, 2);
 
 /// Runs a check on a small model of each kind.
 macro_rules! for_each_model {

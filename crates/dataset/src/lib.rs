@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
+mod batches;
 mod cache;
 mod error;
 mod fill;
@@ -18,6 +19,7 @@ mod recognise;
 mod source;
 mod store;
 
+pub use batches::{Batch, Batches};
 pub use cache::Cache;
 pub use error::{Error, Malformed, ParseNameError};
 pub use fill::{Binarize, fill, gather, gather_labels};

@@ -70,6 +70,23 @@ impl Parcel {
         bytes
     }
 
+    /// Whether this names a file in a directory and not a way out of it, on any system, in at most
+    /// 255 bytes.
+    pub fn is_plain(name: &str) -> bool {
+        let plain = |c: char| !c.is_control() && !"/\\:".contains(c);
+        !["", ".", ".."].contains(&name) && name.len() < 256 && name.chars().all(plain)
+    }
+
+    /// A name that occurs twice, or that some system does not tell from another.
+    pub fn twice(parcels: &[Parcel]) -> Option<&str> {
+        let mut names = parcels.iter().enumerate();
+        let (_, found) = names.find(|(i, parcel)| {
+            let others = &parcels[..*i];
+            others.iter().any(|other| same(&other.name, &parcel.name))
+        })?;
+        Some(&found.name)
+    }
+
     /// What [`encode`](Self::encode) wrote. Never panics, whatever the bytes are.
     ///
     /// # Errors
@@ -97,10 +114,17 @@ impl Parcel {
             let Some((name, tail)) = tail.split_at_checked(length.into()) else {
                 return error("a name", format!("{} of {length} bytes", tail.len()));
             };
-            let Some(name) = std::str::from_utf8(name).ok().filter(|name| is_plain(name)) else {
+            let named = std::str::from_utf8(name).ok();
+            let Some(name) = named.filter(|name| Parcel::is_plain(name)) else {
                 let found = format!("\"{}\"", name.escape_ascii());
                 return error("a file's name", found);
             };
+            if parcels
+                .iter()
+                .any(|parcel: &Parcel| same(&parcel.name, name))
+            {
+                return error("a name for each file", format!("{name:?} twice"));
+            }
             let (labels, tail) = match tail.split_first() {
                 Some((0, tail)) => (None, tail),
                 Some((1, tail)) if tail.len() >= count => {
@@ -122,10 +146,9 @@ impl Parcel {
     }
 }
 
-/// Whether this names a file in a directory and not a way out of it, on any system.
-fn is_plain(name: &str) -> bool {
-    let plain = |c: char| !c.is_control() && !"/\\:".contains(c);
-    !["", ".", ".."].contains(&name) && name.chars().all(plain)
+/// Whether two names may be one file: some systems do not tell large letters from small ones.
+fn same(a: &str, b: &str) -> bool {
+    a.to_lowercase() == b.to_lowercase()
 }
 
 #[cfg(test)]
@@ -161,7 +184,14 @@ mod tests {
                 count: images.count,
                 labels: images.labels.clone(),
             };
-            let bytes = Parcel::encode(&[parcel.clone(), parcel]);
+            let twice = [parcel.clone(), parcel.clone()];
+            assert_eq!(Parcel::twice(&twice), Some("a b.c"));
+            Parcel::parse(&Parcel::encode(&twice)).unwrap_err();
+            let other = Parcel {
+                name: "b".into(),
+                ..parcel.clone()
+            };
+            let bytes = Parcel::encode(&[other, parcel]);
             let back = Parcel::parse(&bytes).unwrap();
             assert_eq!(back.len(), 2);
             assert_eq!(back[1].name, "a b.c");

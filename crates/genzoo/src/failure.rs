@@ -1,5 +1,6 @@
 //! Errors as the user sees them: a line, perhaps a hint, and an exit code.
 
+use crate::output::note;
 use crate::suggest::did_you_mean;
 use anyhow::Error;
 use nn::hyper::HyperError;
@@ -40,7 +41,7 @@ pub(crate) fn usage(message: impl fmt::Display, hint: impl Into<String>) -> Erro
 pub(crate) fn failed(message: impl fmt::Display, hint: impl Into<String>) -> Error {
     Failure {
         message: message.to_string(),
-        hint: Some(hint.into()),
+        hint: Some(hint.into()).filter(|hint: &String| !hint.is_empty()),
         code: 1,
     }
     .into()
@@ -64,12 +65,24 @@ pub(crate) fn hyper_usage(error: HyperError) -> Error {
 /// Prints an error and tells the exit code.
 pub(crate) fn report(error: &Error) -> ExitCode {
     let (code, hint) = judge(error);
-    // One line, whatever an error of the system holds.
-    eprintln!("error: {}", chain(error).replace('\n', " "));
-    if let Some(hint) = hint {
-        eprintln!("hint: {hint}");
+    note(format!("error: {}", plain(&chain(error))));
+    if let Some(hint) = hint.filter(|hint| !hint.is_empty()) {
+        note(format!("hint: {}", plain(&hint)));
     }
     ExitCode::from(code)
+}
+
+/// One line, whatever the system or a file's name holds: a terminal obeys control characters.
+fn plain(text: &str) -> String {
+    let mut line = String::new();
+    for c in text.chars() {
+        match c {
+            '\n' => line.push(' '),
+            c if c.is_control() => line.extend(c.escape_default()),
+            c => line.push(c),
+        }
+    }
+    line
 }
 
 /// The error and its causes, without those that it already quotes.
@@ -117,9 +130,11 @@ fn hint(error: &train::Error) -> Option<&'static str> {
     use train::Error;
     Some(match error {
         Error::Exists { .. } => "--resume goes on with it, --out puts a new run elsewhere",
+        Error::Locked { .. } => "wait until it has ended, or stop it; reading needs no lock",
         Error::NoRun { .. } => "a run is a directory that `genzoo train` has made",
         Error::NotFinite { .. } => {
-            "training diverged; the last checkpoint is from before. Try a lower --lr"
+            "training diverged; the last checkpoint is from before: go on from it with \
+             --resume and a lower --lr"
         }
         Error::Tensors { .. } | Error::Checkpoint { .. } => {
             "nothing was changed; put the file back as it was written, or begin a new run"

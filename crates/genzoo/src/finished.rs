@@ -2,6 +2,7 @@
 
 use crate::{data_source, failure, registry};
 use dataset::{Dataset, Split};
+use grad::Tensor;
 use nn::model::{Entry, Model};
 use std::ops::Range;
 use std::path::Path;
@@ -38,6 +39,12 @@ impl Finished {
         })
     }
 
+    /// The same with the last parameters, whether or not others were better.
+    pub(crate) fn last(self, path: &Path) -> anyhow::Result<Finished> {
+        let trained = Trained::read_last(&RunDir::open(path)?, self.entry, &self.config)?;
+        Ok(Finished { trained, ..self })
+    }
+
     pub(crate) fn model(&self) -> &dyn Model {
         &*self.trained.model
     }
@@ -46,7 +53,7 @@ impl Finished {
     pub(crate) fn cannot(&self, what: &str) -> anyhow::Error {
         failure::failed(
             format!("{} {what}", self.entry.name),
-            format!("it can do this: {}", self.entry.abilities),
+            format!("it can do this: {}", self.model().abilities().join(", ")),
         )
     }
 
@@ -67,6 +74,20 @@ impl Finished {
             )),
             Some(_) => Ok(()),
         }
+    }
+
+    /// Whether all pixels that the model has made are numbers.
+    pub(crate) fn check_finite(&self, images: &Tensor<f32>) -> anyhow::Result<()> {
+        if images.data().iter().all(|x| x.is_finite()) {
+            return Ok(());
+        }
+        Err(failure::failed(
+            format!(
+                "{}: expected pixels, found numbers that are not finite",
+                self.entry.name
+            ),
+            "its parameters are too large: they were damaged, or training had diverged",
+        ))
     }
 
     /// The run's own data, or others of the same shape.

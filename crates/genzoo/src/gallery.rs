@@ -2,8 +2,8 @@
 
 use crate::picture::{Picture, square};
 use dataset::{Dataset, Split};
-use grad::Tensor;
-use nn::model::{Entry, SampleRequest};
+use grad::{Tape, Tensor};
+use nn::model::{Entry, SampleRequest, Step};
 use train::{Images, Session, Trained};
 
 /// Images on `samples.png`, and on `reconstructions.png` beside their originals.
@@ -17,21 +17,20 @@ pub(crate) fn draw(session: &Session, entry: &Entry, data: &Dataset) -> anyhow::
     let bound = trained.params.constants();
     let mut text = String::new();
     if let Some(sampler) = trained.model.sampler() {
-        let request = SampleRequest {
-            count: SAMPLES,
-            seed: config.seed,
-            class: None,
-        };
+        let request = SampleRequest::new(SAMPLES, config.seed);
         let images = sampler.sample(&bound, &request);
         Picture::grid(&images, square(SAMPLES)).save(&dir.samples())?;
         text += &format!("\nsamples  {}", dir.samples().display());
     }
     let valid = Images::evaluation(data, Split::Valid, config.binarize);
     let count = valid.len().min(RECONSTRUCTIONS);
-    if let Some(reconstructor) = trained.model.reconstructor().filter(|_| count > 0) {
+    let latent = trained.model.latent().filter(|_| count > 0);
+    if let Some((latent, encoder)) = latent.and_then(|it| it.encoder().map(|e| (it, e))) {
         let indices: Vec<u32> = (0..count as u32).collect();
         let batch = valid.batch(&indices);
-        let images = reconstructor.reconstruct(&bound, &batch);
+        let tape = Tape::new();
+        let z = encoder.encode(&Step::new(&tape, &bound, &batch));
+        let images = latent.decode(&bound, &z, batch.labels.as_ref());
         let path = dir.reconstructions();
         Picture::grid(&below(&batch.images, &images, PER_ROW), PER_ROW).save(&path)?;
         text += &format!(

@@ -1,84 +1,8 @@
 #![forbid(unsafe_code)]
 //! `genzoo`: train, evaluate and sample deep generative models on CPUs.
 
-mod commands;
-mod data_source;
-mod failure;
-mod finished;
-mod gallery;
-mod interrupt;
-mod output;
-mod picture;
-mod pixels;
-mod progress;
-mod registry;
-mod suggest;
-
-use clap::{Parser, Subcommand};
-use commands::{bench, complete, compress, data, eval, models, sample, train};
 use std::process::ExitCode;
 
-/// Train deep generative models on CPUs.
-#[derive(Parser)]
-#[command(
-    name = "genzoo",
-    version,
-    max_term_width = 100,
-    arg_required_else_help = true
-)]
-#[command(
-    after_help = "First steps: `genzoo train vae` trains on built-in images and tells \
-    where the samples are."
-)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// List the models, or describe one.
-    Models(models::Args),
-    /// Train a model, or go on training one.
-    Train(train::Args),
-    /// Tell how likely a trained model finds a split: nats and bits per dimension.
-    Eval(eval::Args),
-    /// Draw images from a trained model into a PNG file.
-    Sample(sample::Args),
-    /// Draw what is missing in images into a PNG file.
-    Complete(complete::Args),
-    /// Compress images without loss, with a trained model's probabilities.
-    Compress(compress::Args),
-    /// Give back the files that `compress` was given.
-    Decompress(compress::BackArgs),
-    /// List, import or inspect data sets.
-    Data(data::Args),
-    /// Measure whole training steps on synthetic images.
-    Bench(bench::Args),
-}
-
 fn main() -> ExitCode {
-    // Clap prints its own errors, with the near word, and exits 2.
-    let cli = Cli::parse();
-    match run(cli) {
-        Ok(code) => code,
-        Err(error) => failure::report(&error),
-    }
-}
-
-fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    // Kernels would panic about it at their first call.
-    kernels::Isa::from_env()
-        .map_err(|error| failure::usage(error, "without KERNELS_ISA the fastest one is chosen"))?;
-    match cli.command {
-        Command::Models(args) => models::run(args),
-        Command::Train(args) => train::run(args),
-        Command::Eval(args) => eval::run(args),
-        Command::Sample(args) => sample::run(args),
-        Command::Complete(args) => complete::run(args),
-        Command::Compress(args) => compress::run(args),
-        Command::Decompress(args) => compress::back(args),
-        Command::Data(args) => data::run(args),
-        Command::Bench(args) => bench::run(args),
-    }
+    genzoo::run(&[])
 }

@@ -1,5 +1,6 @@
 //! Images in a grid, as a PNG file.
 
+use crate::output::write_file;
 use anyhow::Context;
 use grad::Tensor;
 use std::path::Path;
@@ -84,12 +85,12 @@ impl Picture {
         Ok(bytes)
     }
 
-    /// Writes a PNG file, whole or not at all.
+    /// Writes a PNG file.
     pub(crate) fn save(&self, path: &Path) -> anyhow::Result<()> {
         let bytes = self
             .encode()
             .with_context(|| format!("{}: cannot encode", path.display()))?;
-        Ok(train::write_whole(path, &bytes)?)
+        write_file(path, &bytes)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Pictures from files as images of a model, and back.
 
 use crate::failure;
+use crate::output::read_file;
 use anyhow::Context;
 use nn::model::ImageSpec;
 use std::path::Path;
@@ -43,12 +44,62 @@ impl Pixels {
         })
     }
 
-    /// Reads a PNG file of these sizes.
+    /// Reads a PNG file of this height and width; colours become grey, or grey colours, as the
+    /// model has learned.
     pub(crate) fn open(path: &Path, spec: &ImageSpec) -> anyhow::Result<Pixels> {
-        let bytes = std::fs::read(path).with_context(|| format!("{}", path.display()))?;
+        let bytes = read_file(path)?;
         let pixels = Pixels::decode(&bytes)
             .with_context(|| format!("{}: not a PNG file that can be read", path.display()))?;
-        let (found, expected) = (pixels.size(), [spec.height, spec.width, spec.channels]);
+        pixels.with_channels(spec.channels).fitting(path, spec)
+    }
+
+    /// Reads a PNG file whose pixels are these 8-bit numbers and nothing else, of exactly these
+    /// sizes.
+    pub(crate) fn exact(path: &Path, bytes: &[u8], spec: &ImageSpec) -> anyhow::Result<Pixels> {
+        let place = path.display();
+        let unreadable = || format!("{place}: not a PNG file that can be read");
+        let decoder = png::Decoder::new(std::io::Cursor::new(bytes));
+        let reader = decoder.read_info().with_context(unreadable)?;
+        let info = reader.info();
+        let lost = if info.bit_depth == png::BitDepth::Sixteen {
+            Some("16 bits a pixel")
+        } else if info.trns.is_some() || info.color_type.samples().is_multiple_of(2) {
+            Some("transparency")
+        } else {
+            None
+        };
+        if let Some(lost) = lost {
+            return Err(failure::failed(
+                format!("{place}: expected 8-bit pixels without transparency, found {lost}"),
+                "it would be lost",
+            ));
+        }
+        Pixels::decode(bytes)
+            .with_context(unreadable)?
+            .fitting(path, spec)
+    }
+
+    /// The same in grey (the luma of ITU-R BT.601) or as colours.
+    fn with_channels(self, channels: usize) -> Pixels {
+        let data = match (self.channels, channels) {
+            (3, 1) => (self.data.chunks_exact(3))
+                .map(|rgb| {
+                    let [r, g, b] = [rgb[0], rgb[1], rgb[2]].map(u32::from);
+                    ((299 * r + 587 * g + 114 * b + 500) / 1000) as u8
+                })
+                .collect(),
+            (1, 3) => self.data.iter().flat_map(|&grey| [grey; 3]).collect(),
+            _ => return self,
+        };
+        Pixels {
+            channels,
+            data,
+            ..self
+        }
+    }
+
+    fn fitting(self, path: &Path, spec: &ImageSpec) -> anyhow::Result<Pixels> {
+        let (found, expected) = (self.size(), [spec.height, spec.width, spec.channels]);
         if found != expected {
             let show = |[h, w, c]: [usize; 3]| format!("{h}x{w}x{c}");
             return Err(failure::failed(
@@ -61,7 +112,7 @@ impl Pixels {
                 "the model has learned images of that height, width and number of colours",
             ));
         }
-        Ok(pixels)
+        Ok(self)
     }
 
     fn size(&self) -> [usize; 3] {

@@ -1,8 +1,8 @@
 //! What is shown while a run goes on: a bar on a terminal, plain lines elsewhere.
 
-use crate::output::thousands;
+use crate::output::{note, thousands};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::IsTerminal;
+use nn::model::Figure;
 use std::time::{Duration, Instant};
 use train::{Event, Observer, Progress};
 
@@ -24,18 +24,18 @@ pub(crate) struct Display {
     images: usize,
     loss: f64,
     steps: usize,
-    train: Option<Event>,
+    /// The epoch of the last event.
+    epoch: u64,
 }
 
 impl Display {
     /// For a run of which the share `done` is done.
     pub(crate) fn new(done: f64) -> Display {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{bar:24} {percent:>3}%  {msg}");
-            let bar = ProgressBar::new(PARTS);
-            bar.set_style(style.expect("a valid template").progress_chars("=> "));
-            bar
-        });
+        let style = ProgressStyle::with_template("{bar:24} {percent:>3}%  {msg}");
+        let bar = ProgressBar::new(PARTS);
+        bar.set_style(style.expect("a valid template").progress_chars("=> "));
+        // One judge for bar and lines: where the bar cannot be drawn, lines are printed.
+        let bar = Some(bar).filter(|bar| !bar.is_hidden());
         let now = Instant::now();
         Display {
             bar,
@@ -45,14 +45,14 @@ impl Display {
             images: 0,
             loss: 0.0,
             steps: 0,
-            train: None,
+            epoch: 1,
         }
     }
 
     fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => note(text),
         }
     }
 
@@ -100,30 +100,54 @@ impl Observer for Display {
                 bar.set_position((progress.done * PARTS as f64) as u64);
                 bar.set_message(text);
             }
-            None => eprintln!("{:3.0}%  {text}", 100.0 * progress.done),
+            None => note(format!("{:3.0}%  {text}", 100.0 * progress.done)),
         }
         (self.shown, self.images, self.loss, self.steps) = (Instant::now(), 0, 0.0, 0);
     }
 
     fn event(&mut self, event: &Event) {
         if !event.is_valid() {
-            self.train = Some(event.clone());
-            return;
+            self.epoch = event.epoch;
         }
-        let Some(valid) = event.nats else { return };
-        let train = self.train.as_ref();
-        let rate = train.map_or(String::new(), |event| {
-            format!("  {} images/s", thousands(event.images_per_second as u64))
-        });
-        let train = train.and_then(|event| event.nats);
-        let train = train.map_or(String::new(), |nats| format!("  train {nats:.2}"));
-        self.line(&format!(
-            "epoch {:>3}{train}  valid {valid:.2} nats{rate}",
-            event.epoch
-        ));
+    }
+
+    fn warning(&mut self, text: &str) {
+        self.line(&format!("warning: {text}"));
+    }
+
+    fn epoch(&mut self, train: Option<&Event>, valid: &[Figure]) {
+        let mut text = format!("epoch {:>3}", self.epoch);
+        if let Some(event) = train {
+            let nats = event.nats.map(|nats| ("nats", nats));
+            let parts = event.parts.iter().map(|(name, mean)| (&name[..], *mean));
+            let all: Vec<String> = (nats.into_iter().chain(parts))
+                .map(|(name, mean)| format!("{name} {}", figure(mean)))
+                .collect();
+            text += &format!("  train {}", all.join(", "));
+        }
+        if !valid.is_empty() {
+            let all: Vec<String> = (valid.iter())
+                .map(|of| format!("{} {}", of.info.name, figure(of.value)))
+                .collect();
+            text += &format!("  valid {}", all.join(", "));
+        }
+        if let Some(event) = train {
+            text += &format!("  {} images/s", thousands(event.images_per_second as u64));
+        }
+        self.line(&text);
         // The time of the validation is not the next steps'.
         self.shown = Instant::now();
         (self.images, self.loss, self.steps) = (0, 0.0, 0);
+    }
+}
+
+/// A figure with four digits that mean something, and two places at the least above 1.
+pub(crate) fn figure(x: f64) -> String {
+    match x.abs() {
+        0.0 => "0".into(),
+        size if size >= 1.0 => format!("{x:.2}"),
+        size if size >= 1e-4 => format!("{x:.4}"),
+        _ => format!("{x:.2e}"),
     }
 }
 

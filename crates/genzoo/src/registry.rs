@@ -1,14 +1,32 @@
-//! Every model of the workspace: the tables of the crates, one behind the other.
+//! Every model of the command: the tables of the crates, one behind the other, and those of
+//! whoever calls [`run`](crate::run) from a program of their own.
 
 use crate::failure;
 use crate::suggest::did_you_mean;
 use nn::model::{Entry, Preset};
+use std::sync::OnceLock;
 
-const TABLES: [&[Entry]; 3] = [autoregressive::MODELS, vae::MODELS, gan::MODELS];
+/// The tables of this workspace.
+const TABLES: &[&[Entry]] = &[
+    autoregressive::MODELS,
+    vae::MODELS,
+    gan::MODELS,
+    flow::MODELS,
+    markov::MODELS,
+    classifier::MODELS,
+];
+
+static FROM_OUTSIDE: OnceLock<&'static [Entry]> = OnceLock::new();
+
+/// Adds models of another crate. Only the first call does.
+pub(crate) fn add(models: &'static [Entry]) {
+    let _ = FROM_OUTSIDE.set(models);
+}
 
 /// All models.
-pub(crate) fn models() -> impl Iterator<Item = &'static Entry> {
-    TABLES.into_iter().flatten()
+pub fn models() -> impl Iterator<Item = &'static Entry> {
+    let others = FROM_OUTSIDE.get().copied().unwrap_or_default();
+    TABLES.iter().copied().chain([others]).flatten()
 }
 
 /// The model of this name.
@@ -41,7 +59,6 @@ pub(crate) fn preset(entry: &Entry, name: &str) -> anyhow::Result<&'static Prese
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nn::hyper::Hypers;
     use nn::model::ImageSpec;
 
     #[test]
@@ -49,49 +66,54 @@ mod tests {
         let mut names = std::collections::HashSet::new();
         for entry in models() {
             assert!(names.insert(entry.name), "{} occurs twice", entry.name);
-            let hypers = Hypers::defaults(entry.name, entry.hypers);
-            let spec = ImageSpec {
-                height: 28,
-                width: 28,
-                channels: 1,
-                levels: 2,
-                classes: Some(10),
+            let spec = match (entry.accepts)(&entry.defaults()).levels(2) {
+                true => ImageSpec::binary_mnist(),
+                false => ImageSpec::binary_mnist().with_levels(256),
             };
-            let (_, params) = (entry.build)(&hypers, &spec, 0).unwrap();
+            let (model, params) = entry.build_for(&entry.defaults(), spec, 0).unwrap();
             assert!(params.count() > 0, "{}", entry.name);
-            let recipe = (entry.recipe)();
+            assert!(!model.abilities().is_empty(), "{}", entry.name);
+            let recipe = entry.recipe_for(&entry.defaults(), spec);
             assert!(!recipe.phases.is_empty(), "{}", entry.name);
-            for text in [entry.title, entry.paper, entry.abilities] {
+            for text in [entry.title, entry.paper] {
                 assert!(!text.is_empty() && !text.contains('\n'), "{}", entry.name);
             }
+            entry.small_hypers();
         }
     }
 
     #[test]
     fn presets_are_configurations() {
         use dataset::{Dataset, Examples, ImageShape};
-        let shape = ImageShape {
-            height: 28,
-            width: 28,
-            channels: 1,
+        let data = |channels: usize, levels: u32| {
+            let shape = ImageShape {
+                height: 28,
+                width: 28,
+                channels,
+            };
+            let pixels = vec![1; 2 * shape.len()];
+            let images = Examples {
+                pixels: &pixels,
+                labels: Some(&[0, 1]),
+            };
+            Dataset::in_memory("tiny", shape, levels, [images; 3]).unwrap()
         };
-        let images = Examples {
-            pixels: &[1; 2 * 784],
-            labels: Some(&[0, 1]),
-        };
-        let splits = [images, images, images];
-        let data = Dataset::in_memory("tiny", shape, 2, splits).unwrap();
+        let data = [data(1, 2), data(1, 256), data(3, 256)];
         for entry in models() {
             let mut names = std::collections::HashSet::new();
             for preset in entry.presets {
                 assert!(names.insert(preset.name), "{}: {}", entry.name, preset.name);
                 assert!(!preset.about.is_empty() && !preset.about.contains('\n'));
-                let layer = train::parse(preset.settings, preset.name).unwrap();
-                let config =
-                    train::Config::resolve(entry, "tiny", &data, vec![(layer, preset.name)]);
-                let config = config.unwrap_or_else(|e| panic!("{}: {e}", entry.name));
-                let hypers = config.hypers(entry).unwrap();
-                assert!((entry.build)(&hypers, &config.image, 0).is_ok());
+                let fits = data.iter().any(|data| {
+                    let layer = train::parse(preset.settings, preset.name).unwrap();
+                    let layers = vec![(layer, preset.name)];
+                    let Ok(config) = train::Config::resolve(entry, "tiny", data, layers) else {
+                        return false;
+                    };
+                    let hypers = config.hypers(entry).unwrap();
+                    entry.build_for(&hypers, config.image, 0).is_ok()
+                });
+                assert!(fits, "{}: {} fits no images", entry.name, preset.name);
             }
         }
     }

@@ -77,21 +77,67 @@ pub fn gradients(
     f: impl Fn(&[Var<f64>]) -> Var<f64>,
     order: Order,
 ) -> Result<(), Mismatch> {
-    let constants: Vec<_> = inputs.iter().cloned().map(Var::constant).collect();
-    let cotangent = noise(*f(&constants).shape(), 0);
+    // Not recorded where nothing is differentiated, so that this is checked, too.
+    checked(name, inputs, |_, x| f(x), |_, x| Var::constant(x), order)
+}
+
+/// As [`gradients`], for a function that takes gradients itself: it is given the tape that its
+/// variables are on. A penalty on a gradient is one, and so is score matching.
+///
+/// ```
+/// use grad::check::{Order, gradients_on_tape};
+/// use grad::{Tape, Tensor, Var};
+///
+/// // (|d critic / d x| - 1)^2 for critic = leaky_relu(x w), by x and by w.
+/// let penalty = |tape: &Tape<f64>, x: &[Var<f64>]| {
+///     let critic = x[0].matmul(&x[1]).leaky_relu(0.2).square().sum();
+///     let gx = &tape.gradients_recorded(&critic, &[&x[0]])[0];
+///     (gx.square().sum().sqrt() - 1.0).square()
+/// };
+/// let x = Tensor::new([2, 2], &[0.3, -0.8, 1.1, 0.4]);
+/// let w = Tensor::new([2, 1], &[2.0, 1.5]);
+/// gradients_on_tape("penalty", &[x, w], penalty, Order::First).unwrap();
+/// ```
+///
+/// # Errors
+/// As [`gradients`].
+///
+/// # Panics
+/// As [`gradients`].
+pub fn gradients_on_tape(
+    name: &str,
+    inputs: &[Tensor<f64>],
+    f: impl Fn(&Tape<f64>, &[Var<f64>]) -> Var<f64>,
+    order: Order,
+) -> Result<(), Mismatch> {
+    let recorded = |tape: &Tape<f64>, x: Tensor<f64>| tape.var(x);
+    checked(name, inputs, f, recorded, order)
+}
+
+/// `bind` makes the variables where a value alone is wanted.
+fn checked(
+    name: &str,
+    inputs: &[Tensor<f64>],
+    f: impl Fn(&Tape<f64>, &[Var<f64>]) -> Var<f64>,
+    bind: impl Fn(&Tape<f64>, Tensor<f64>) -> Var<f64>,
+    order: Order,
+) -> Result<(), Mismatch> {
+    let value = |x: &[Tensor<f64>]| {
+        let tape = Tape::new();
+        let x: Vec<_> = x.iter().map(|x| bind(&tape, x.clone())).collect();
+        f(&tape, &x).into_value()
+    };
+    let cotangent = noise(*value(inputs).shape(), 0);
 
     let first = |tape: &Tape<f64>, x: &[Var<f64>]| {
-        let y = &f(x) * &Var::constant(cotangent.clone());
+        let y = &f(tape, x) * &Var::constant(cotangent.clone());
         let y = y.sum();
         tape.gradients(&y, &x.iter().collect::<Vec<_>>())
     };
-    let value = |x: &[Tensor<f64>]| {
-        let x: Vec<_> = x.iter().cloned().map(Var::constant).collect();
-        dot(f(&x).value(), &cotangent)
-    };
+    let contracted = |x: &[Tensor<f64>]| dot(&value(x), &cotangent);
     let tape = Tape::new();
     let x: Vec<_> = inputs.iter().map(|x| tape.var(x.clone())).collect();
-    compare(name, Order::First, inputs, &first(&tape, &x), value)?;
+    compare(name, Order::First, inputs, &first(&tape, &x), contracted)?;
     if order == Order::First {
         return Ok(());
     }
@@ -105,7 +151,7 @@ pub fn gradients(
     let (n, last) = (inputs.len() - 1, inputs.len() - 1);
     let tape = Tape::new();
     let x: Vec<_> = inputs.iter().map(|x| tape.var(x.clone())).collect();
-    let y = (&f(&x[..n]) * &x[last]).sum();
+    let y = (&f(&tape, &x[..n]) * &x[last]).sum();
     let recorded = tape.gradients_recorded(&y, &x[..n].iter().collect::<Vec<_>>());
     let contracted = (recorded.iter().zip(&directions))
         .map(|(gradient, v)| (gradient * &Var::constant(v.clone())).sum())
@@ -121,7 +167,7 @@ pub fn gradients(
     let value = |x: &[Tensor<f64>]| {
         let tape = Tape::new();
         let vars: Vec<_> = x[..n].iter().map(|x| tape.var(x.clone())).collect();
-        let y = (&f(&vars) * &Var::constant(x[last].clone())).sum();
+        let y = (&f(&tape, &vars) * &Var::constant(x[last].clone())).sum();
         let first = tape.gradients(&y, &vars.iter().collect::<Vec<_>>());
         first.iter().zip(&directions).map(|(g, v)| dot(g, v)).sum()
     };
@@ -228,6 +274,23 @@ mod tests {
     fn right_derivatives_pass() {
         assert_eq!(check(3.0, true, Order::Second), Ok(()));
         assert_eq!(check(3.0, false, Order::First), Ok(()));
+    }
+
+    #[test]
+    fn a_function_may_take_gradients_itself() {
+        let inputs = [Tensor::new([2], &[0.5, -1.0])];
+        let check = |factor: f64, taped: bool, order| {
+            // The derivative of x^3, times x: 3 x^3.
+            let f = |tape: &Tape<f64>, x: &[Var<f64>]| {
+                let y = Var::apply(Cube { factor, taped }, &[&x[0]]).sum();
+                &tape.gradients_recorded(&y, &[&x[0]])[0] * &x[0]
+            };
+            gradients_on_tape("a gradient", &inputs, f, order)
+        };
+        assert_eq!(check(3.0, true, Order::Second), Ok(()));
+        // Its own gradient is what it says, but not that of what it computes.
+        let mismatch = check(3.0, false, Order::First).unwrap_err();
+        assert_eq!((mismatch.order, mismatch.input), (Order::First, 0));
     }
 
     #[test]

@@ -1,13 +1,5 @@
 #![forbid(unsafe_code)]
-//! Reverse-mode autodiff on a tape: tensors, variables, higher derivatives.
-//!
-//! [`Tensor`] is an immutable block of numbers, [`Tape`] a list of what was computed, [`Var`] a
-//! value with its place on that list. Every derivative rule is itself written in variables, so
-//! derivatives can be differentiated again.
-
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+#![doc = include_str!("../README.md")]
 
 pub mod check;
 mod memory;

@@ -184,6 +184,37 @@ impl<T: Element> Tensor<T> {
         Tensor::from_fn(self.shape, |i| U::from_f64(self.data()[i].to_f64()))
     }
 
+    /// Where along `axis` the largest numbers are, the first of equal ones or of NaN, in the
+    /// row-major order of the shape [without](Shape::without) that axis: of logits `[B, C]` along
+    /// axis 1, the most likely class of each row.
+    ///
+    /// # Panics
+    /// If there is no such axis, or it is empty.
+    #[track_caller]
+    pub fn argmax(&self, axis: usize) -> Vec<u32> {
+        let shape = &self.shape;
+        assert!(
+            shape.get(axis).is_some_and(|&extent| extent > 0),
+            "argmax: axis {axis} of shape {shape} is empty or missing"
+        );
+        let inner = shape[axis + 1..].iter().product::<usize>();
+        let mut places = Vec::with_capacity(shape.without(axis).elements());
+        for block in self.data().chunks_exact((shape[axis] * inner).max(1)) {
+            for column in 0..inner {
+                let mut numbers = block[column..].iter().step_by(inner).enumerate();
+                let (_, mut most) = numbers.next().expect("the axis is not empty");
+                let mut place = 0;
+                for (i, x) in numbers {
+                    if x > most || x.is_nan() && !most.is_nan() {
+                        (place, most) = (i as u32, x);
+                    }
+                }
+                places.push(place);
+            }
+        }
+        places
+    }
+
     /// Whether two handles share one memory.
     pub fn shares_memory_with(&self, other: &Tensor<T>) -> bool {
         Arc::ptr_eq(self.memory(), other.memory())
@@ -284,6 +315,25 @@ mod tests {
         assert_eq!(times_3(&w), 21.0);
         w.get_mut().unwrap()[0] = 9.0;
         assert_eq!(times_3(&w), 27.0);
+    }
+
+    #[test]
+    fn argmax_is_the_first_of_the_largest() {
+        let x = Tensor::new([2, 3], &[1.0f32, 5.0, 5.0, -2.0, -3.0, -1.0]);
+        assert_eq!(x.argmax(1), [1, 2]);
+        assert_eq!(x.argmax(0), [0, 0, 0]);
+        let y = Tensor::new([1, 2, 2], &[1.0f64, f64::NAN, 2.0, 7.0]);
+        assert_eq!(y.argmax(1), [1, 0]);
+        assert_eq!(y.argmax(2), [1, 1]);
+        assert_eq!(Tensor::<f32>::zeros([0, 3]).argmax(1), [0; 0]);
+        assert_eq!(Tensor::<f32>::zeros([3, 0]).argmax(0), [0; 0]);
+        assert_eq!(Tensor::scalar(1.0f32).reshape([1]).argmax(0), [0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "argmax: axis 1 of shape [2, 0] is empty or missing")]
+    fn argmax_of_nothing_is_refused() {
+        Tensor::<f32>::zeros([2, 0]).argmax(1);
     }
 
     #[test]

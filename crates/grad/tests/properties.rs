@@ -253,3 +253,19 @@ fn the_gradient_penalty_of_a_linear_critic_is_exact() {
         assert!((g - 2.0 * (norm - 1.0) * w / norm).abs() < 1e-12);
     }
 }
+
+/// A sum over millions of numbers is as right as one over hundreds: partial sums are added pairwise.
+#[test]
+fn long_sums_are_right() {
+    let count = 1 << 24;
+    let x = Var::constant(Tensor::full([2, count / 2], 0.1f32));
+    let exact = f64::from(0.1f32) * count as f64;
+    for (sum, expected) in [
+        (x.sum().item(), exact),
+        (x.sum_axes(&[1]).value().data()[1], exact / 2.0),
+        (x.mean().item(), exact / count as f64),
+    ] {
+        let error = (f64::from(sum) - expected).abs() / expected;
+        assert!(error < 2e-5, "{sum}, expected {expected}");
+    }
+}

@@ -13,7 +13,8 @@ use crate::elementwise::{Binary, Operand, Unary, broadcast, combine};
 use crate::gemm::{Activation, Beta, Epilogue};
 use crate::recurrent::{self, Lstm};
 use crate::reduce::{
-    self, batch_norm, bias, columns, gate, layer_norm, likelihood, logistics, rows, softmax,
+    self, Pool2d, batch_norm, bias, columns, gate, layer_norm, likelihood, logistics, pool, rows,
+    softmax,
 };
 
 macro_rules! compiled {
@@ -70,7 +71,7 @@ compiled! {
     fn dot(a: &[Self], b: &[Self]) -> Self { reduce::dot_body(a, b) }
     fn max(x: &[Self]) -> Self { reduce::max_body(x) }
     fn logsumexp(x: &[Self]) -> Self { reduce::logsumexp_body(x) }
-    fn sum_rows(x: &[Self], cols: usize, y: &mut [Self]) { rows::Sum::body(x, cols, y) }
+    fn sum_rows(x: &[Self], cols: usize, y: &mut [Self]) { rows::sum_rows_body(x, cols, y) }
     fn max_rows(x: &[Self], cols: usize, y: &mut [Self]) { rows::Max::body(x, cols, y) }
     fn logsumexp_rows(x: &[Self], cols: usize, y: &mut [Self]) {
         rows::LogSumExp::body(x, cols, y)
@@ -151,6 +152,20 @@ compiled! {
         parameters: &[Self], x: &[Self], levels: usize, nll: &mut [Self], gradient: &mut [Self],
     ) {
         logistics::logistic_mixture_body(parameters, x, levels, nll, gradient)
+    }
+
+    fn max_pool(g: &Pool2d, x: &[Self], y: &mut [Self], taps: &mut [Self]) {
+        pool::max_pool_body(g, x, y, taps)
+    }
+    fn pick_taps(g: &Pool2d, x: &[Self], taps: &[Self], y: &mut [Self]) {
+        pool::pick_taps_body(g, x, taps, y)
+    }
+    fn place_taps(g: &Pool2d, gy: &[Self], taps: &[Self], gx: &mut [Self]) {
+        pool::place_taps_body(g, gy, taps, gx)
+    }
+    fn average_pool(g: &Pool2d, x: &[Self], y: &mut [Self]) { pool::average_pool_body(g, x, y) }
+    fn average_pool_gradient(g: &Pool2d, gy: &[Self], gx: &mut [Self]) {
+        pool::average_pool_gradient_body(g, gy, gx)
     }
 
     fn conv_forward(

@@ -1,7 +1,7 @@
 //! Attention on every instruction set of this machine, against its naive twin.
 
 use kernels::Element;
-use kernels::attention::{Attention, Backward, Forward, Pattern, Rows, RowsMut, Strides};
+use kernels::attention::{Attention, Backward, Forward, Pattern, Query, Rows, RowsMut, Strides};
 use kernels::parallel::serial;
 use kernels::reference::attention::{Results, attention};
 use kernels::simd::Isa;
@@ -266,4 +266,87 @@ fn gradients_that_overlap_are_refused() {
         o: RowsMut::new(&mut y, overlapping),
     };
     a.forward(forward, &mut [0.0; 8]);
+}
+
+/// Queries one by one, with the keys and values of their block, have the bits of the whole pass;
+/// also where scores are so large or small that sums are shifted.
+#[test]
+fn single_queries_have_the_bits_of_the_whole_pass() {
+    let patterns = |[h, w]: [usize; 2]| {
+        [
+            Pattern::Causal { strict: false },
+            Pattern::Causal { strict: true },
+            Pattern::Local {
+                query: 100,
+                memory: 70,
+            },
+            Pattern::Local {
+                query: 7,
+                memory: 9,
+            },
+            Pattern::Local2d {
+                size: [h, w],
+                query: [5, 6],
+                flange: [3, 4],
+            },
+        ]
+    };
+    for isa in Isa::available() {
+        for (size, depth, spread) in [
+            ([3, 4], 1, 1.0),
+            ([15, 19], 32, 1.0),
+            ([11, 20], 16, 60.0),
+            ([14, 17], 23, 25.0),
+            ([4, 9], 100, 4.0),
+        ] {
+            for pattern in patterns(size) {
+                let length = size[0] * size[1];
+                let a = Attention::new([1, length, 1, depth], pattern);
+                let mut operands = [1, 2, 3, 4].map(|seed| numbers::<f32>(seed, length * depth));
+                operands[0].iter_mut().for_each(|q| *q *= spread);
+                // Some with scores that are all far below 0.
+                let n = length * depth;
+                operands[1][n / 2..].iter_mut().for_each(|k| *k -= 0.8);
+                isa.scoped(|| {
+                    let [whole, ..] = apart(&a, operands.each_ref().map(|x| &x[..]));
+                    let [q, k, v, _] = &operands;
+                    let pitch = pattern.most_keys(length).next_multiple_of(16);
+                    let (mut keys, mut values) =
+                        (vec![0.0; depth * pitch], vec![0.0; depth * pitch]);
+                    let mut had = vec![false; length];
+                    for turn in pattern.turns(length) {
+                        let mut put = |slot: usize, position: usize| {
+                            for (d, k) in k[position * depth..][..depth].iter().enumerate() {
+                                keys[d * pitch + slot] = *k;
+                            }
+                            let v = &v[position * depth..][..depth];
+                            values[slot * depth..][..depth].copy_from_slice(v);
+                        };
+                        for (slot, &position) in turn.memory.iter().flatten().enumerate() {
+                            assert!(had[position], "{pattern:?}: {position} comes later");
+                            put(slot, position);
+                        }
+                        put(turn.own(), turn.position);
+                        let at = turn.position * depth;
+                        let mut o = vec![f32::NAN; depth];
+                        let query = Query {
+                            q: &q[at..][..depth],
+                            keys: &keys,
+                            pitch,
+                            values: &values,
+                        };
+                        a.step(&turn, query, &mut o);
+                        assert_eq!(
+                            o,
+                            whole[at..][..depth],
+                            "{pattern:?} {size:?} {depth} at {} on {isa}",
+                            turn.position
+                        );
+                        had[turn.position] = true;
+                    }
+                    assert!(had.iter().all(|&had| had));
+                });
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use kernels::Element;
 use kernels::parallel::serial;
-use kernels::recurrent::{Backward, Forward, Lstm, Scan};
+use kernels::recurrent::{Backward, Cell, Forward, Lstm, Scan};
 use kernels::reference::recurrent::lstm;
 use kernels::simd::Isa;
 
@@ -291,6 +291,57 @@ fn threads_change_no_bit() {
                 pool.build().unwrap().install(all) == expected,
                 "{scan:?} on {threads}"
             );
+        }
+    }
+}
+
+/// The cells of a picture one by one have the bits of the whole pass.
+#[test]
+fn single_cells_have_the_bits_of_the_whole_pass() {
+    for (isa, shape) in Isa::available().flat_map(|isa| SHAPES.map(|shape| (isa, shape))) {
+        for scan in SCANS {
+            isa.scoped(|| {
+                let l = sizes(shape);
+                let [batch, height, width, channels] = shape;
+                let x = numbers::<f32>(1, 4 * l.states_len());
+                let w = numbers::<f32>(2, l.weights_len(scan));
+                let [whole, _, whole_states] = forward(&l, scan, &x, &w);
+                let cell = Cell::new(scan, channels, &w);
+                let (mut h, mut c) = (vec![0.0; whole.len()], vec![0.0; whole.len()]);
+                for at in 0..height * width {
+                    let (row, column) = match scan {
+                        Scan::Diagonal { mirrored: true } => (at / width, width - 1 - at % width),
+                        _ => (at / width, at % width),
+                    };
+                    let at = |picture: usize, (down, right): (isize, isize)| {
+                        let row = row.checked_add_signed(down)?;
+                        let column = column.checked_add_signed(right).filter(|&c| c < width)?;
+                        Some((picture * height + row) * width + column)
+                    };
+                    let column_of = |map: &[f32], size: usize, offset| -> Vec<f32> {
+                        let of = |i| match at(i, offset) {
+                            Some(at) => map[at * size..][..size].to_vec(),
+                            None => vec![0.0; size],
+                        };
+                        (0..batch).flat_map(of).collect()
+                    };
+                    let seen: Vec<_> = (scan.offsets().iter())
+                        .map(|&offset| column_of(&h, channels, offset))
+                        .collect();
+                    let seen: Vec<&[f32]> = seen.iter().map(Vec::as_slice).collect();
+                    let before = column_of(&c, channels, scan.offsets()[1]);
+                    let x = column_of(&x, 4 * channels, (0, 0));
+                    let [mut to, mut states] = [(); 2].map(|()| vec![f32::NAN; before.len()]);
+                    cell.step(&x, &seen, &before, &mut to, &mut states);
+                    for (map, column) in [(&mut h, to), (&mut c, states)] {
+                        for (picture, column) in column.chunks_exact(channels).enumerate() {
+                            let at = at(picture, (0, 0)).unwrap();
+                            map[at * channels..][..channels].copy_from_slice(column);
+                        }
+                    }
+                }
+                assert!(h == whole && c == whole_states, "{l:?} {scan:?} on {isa}");
+            });
         }
     }
 }

@@ -43,7 +43,15 @@ fn squares_of_one(piece: &[f32]) -> f64 {
 /// min(1, limit / norm). Pascanu et al. 2013, arXiv:1211.5063, algorithm 1.
 ///
 /// An infinite norm gives 0 and so NaN gradients: a step that went wrong is not hidden.
+///
+/// # Panics
+/// If the limit is negative or NaN: it would turn gradients around.
+#[track_caller]
 pub fn norm_factor(norm: f64, limit: f64) -> f64 {
+    assert!(
+        limit >= 0.0,
+        "clip: expected a norm of at least 0, found {limit}"
+    );
     if norm > limit { limit / norm } else { 1.0 }
 }
 
@@ -52,6 +60,10 @@ pub fn norm_factor(norm: f64, limit: f64) -> f64 {
 ///
 /// An optimiser does the same without another pass over memory: give
 /// [`norm_factor`] to [`OptimiserState::step_scaled`](crate::optim::OptimiserState::step_scaled).
+///
+/// # Panics
+/// If the limit is negative or NaN.
+#[track_caller]
 pub fn clip_by_norm(tensors: &mut [Tensor<f32>], limit: f64) -> f64 {
     let norm = global_norm(&*tensors);
     let factor = norm_factor(norm, limit) as f32;

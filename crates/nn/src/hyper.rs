@@ -13,6 +13,35 @@ pub struct Hyper {
     pub default: Value,
 }
 
+/// The most of anything that makes a model deep: its layers are made one by one.
+const DEEPEST: usize = 4096;
+/// The most of anything else.
+const WIDEST: usize = 1 << 20;
+/// What makes a model deep, or how often something is done for each image.
+const OF_DEPTH: [&str; 10] = [
+    "layers",
+    "blocks",
+    "levels",
+    "heads",
+    "components",
+    "orderings",
+    "masks",
+    "flows",
+    "steps",
+    "samples",
+];
+
+impl Hyper {
+    /// The largest count it can be set to.
+    fn most(&self) -> usize {
+        if OF_DEPTH.contains(&self.name) {
+            DEEPEST
+        } else {
+            WIDEST
+        }
+    }
+}
+
 /// The kinds of hyper-parameters and, in a [`Hyper`], the default.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value {
@@ -29,18 +58,23 @@ pub enum Value {
 }
 
 impl Value {
-    fn kind(&self) -> String {
+    fn kind(&self, most: usize) -> String {
         match self {
-            Value::Count(_) => "a count of at least 1".into(),
-            Value::Counts(_) => "counts of at least 1, separated by commas".into(),
+            Value::Count(_) => format!("a count from 1 to {most}"),
+            Value::Counts(_) => format!("counts from 1 to {most}, separated by commas"),
             Value::Number(_) => "a finite number".into(),
             Value::Flag(_) => "true or false".into(),
             Value::Choice(words) => format!("one of {}", words.join(", ")),
         }
     }
 
-    fn accepts(&self, text: &str) -> bool {
-        let count = |text: &str| text.trim().parse::<usize>().is_ok_and(|n| n > 0);
+    /// Whether several values are one value of this kind.
+    fn is_list(&self) -> bool {
+        matches!(self, Value::Counts(_))
+    }
+
+    fn accepts(&self, text: &str, most: usize) -> bool {
+        let count = |text: &str| text.trim().parse().is_ok_and(|n| (1..=most).contains(&n));
         match self {
             Value::Count(_) => count(text),
             Value::Counts(_) => text.split(',').all(count),
@@ -119,7 +153,7 @@ impl Hypers {
         }
     }
 
-    /// Sets one.
+    /// Sets one. A list may stand in brackets; one number in brackets is a list, too.
     ///
     /// # Errors
     /// If there is no such key or the value is not of its kind.
@@ -133,16 +167,30 @@ impl Hypers {
                 expected: self.values.iter().map(|(hyper, _)| hyper.name).collect(),
             });
         };
-        let value = value.trim();
-        if !hyper.default.accepts(value) {
+        let (value, kind) = (value.trim(), &hyper.default);
+        let inside = value
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        let accepted = match inside {
+            Some(list) if kind.is_list() => list,
+            _ => value,
+        };
+        let most = hyper.most();
+        if !kind.accepts(accepted, most) {
+            let list = inside.is_some() || value.contains(',');
+            let single = if list && !kind.is_list() {
+                ", not a list"
+            } else {
+                ""
+            };
             return Err(HyperError::Value {
                 model,
                 name: hyper.name,
-                expected: hyper.default.kind(),
+                expected: format!("{}{single}", kind.kind(most)),
                 found: value.into(),
             });
         }
-        *slot = value.into();
+        *slot = accepted.into();
         Ok(())
     }
 
@@ -233,6 +281,8 @@ mod tests {
         assert_eq!(hypers.counts("hidden"), [400, 30]);
         hypers.set("hidden", "8, 9,10").unwrap();
         assert_eq!(hypers.counts("hidden"), [8, 9, 10]);
+        hypers.set("hidden", "[7]").unwrap();
+        assert_eq!(hypers.counts("hidden"), [7]);
         let error = |name, value| {
             Hypers::defaults("vae", TABLE)
                 .set(name, value)
@@ -245,11 +295,18 @@ mod tests {
         );
         assert_eq!(
             error("hidden", "3,0"),
-            "vae: hidden: expected counts of at least 1, separated by commas, found \"3,0\""
+            "vae: hidden: expected counts from 1 to 1048576, separated by commas, found \"3,0\""
         );
         assert_eq!(
             error("beta", "NaN"),
             "vae: beta: expected a finite number, found \"NaN\""
         );
+        for list in ["[1]", "1,2", "[1,2]", "[[1]]"] {
+            assert_eq!(
+                error("beta", list),
+                format!("vae: beta: expected a finite number, not a list, found {list:?}")
+            );
+        }
+        assert!(error("hidden", "[[3]]").contains("expected counts"));
     }
 }

@@ -6,8 +6,10 @@ pub mod dist;
 pub mod ema;
 pub mod hyper;
 pub mod init;
+pub mod lanes;
 pub mod layers;
 pub mod masks;
+pub mod memory;
 pub mod model;
 pub mod optim;
 pub mod params;
@@ -16,4 +18,4 @@ pub mod save;
 pub mod schedule;
 pub mod stats;
 
-pub use params::{Bound, Builder, ParamId, Params};
+pub use params::{Bound, Builder, ParamId, Params, Update};

@@ -1,5 +1,6 @@
-//! What is reported about a likelihood: bits per dimension, means and their errors, all in f64.
+//! What is reported about a model: bits per dimension, accuracy, means and their errors, all in f64.
 
+use grad::{Element, Tensor};
 use std::f64::consts::LN_2;
 
 /// -log p of an image in bits per dimension: nats / (dims ln 2).
@@ -41,6 +42,35 @@ impl Estimate {
             standard_error: self.standard_error * factor.abs(),
         }
     }
+}
+
+/// For each row of logits `[B, C]` 1 if the largest is that of its target, else 0: the mean is the
+/// accuracy, [`Estimate::of`] gives it with its error. Of equal logits the first counts; a row
+/// with NaN is wrong.
+///
+/// # Panics
+/// If the logits are not `[B, C]` with C > 0 and one target for each row.
+#[track_caller]
+pub fn hits<T: Element>(logits: &Tensor<T>, targets: &[u32]) -> Vec<f64> {
+    let shape = logits.shape();
+    assert!(
+        shape.rank() == 2 && shape[0] == targets.len() && shape[1] > 0,
+        "hits: expected logits [{}, C], found shape {shape}",
+        targets.len()
+    );
+    let rows = logits.data().chunks_exact(shape[1]);
+    let right = (logits.argmax(1).into_iter().zip(targets).zip(rows))
+        .map(|((found, &target), row)| found == target && !row[found as usize].is_nan());
+    right.map(|right| f64::from(u8::from(right))).collect()
+}
+
+/// The share of rows of logits `[B, C]` whose largest is that of their target; NaN of no rows.
+///
+/// # Panics
+/// As [`hits`].
+#[track_caller]
+pub fn accuracy<T: Element>(logits: &Tensor<T>, targets: &[u32]) -> f64 {
+    Estimate::of(&hits(logits, targets)).mean
 }
 
 /// log sum_i e^(x_i), safe from overflow; -inf of nothing.
@@ -86,6 +116,27 @@ mod tests {
         );
         assert!(Estimate::of(&[1.0]).standard_error.is_nan());
         assert!(Estimate::of(&[1.0, f64::NAN]).mean.is_nan());
+    }
+
+    #[test]
+    fn accuracy_counts_the_most_likely_class() {
+        let nan = f32::NAN;
+        let logits = Tensor::new(
+            [4, 3],
+            &[
+                1.0, 3.0, 2.0, 0.0, 0.0, -1.0, -2.0, -1.0, -3.0, nan, 0.0, 0.0,
+            ],
+        );
+        assert_eq!(hits(&logits, &[1, 0, 2, 0]), [1.0, 1.0, 0.0, 0.0]);
+        assert_eq!(accuracy(&logits, &[1, 0, 2, 0]), 0.5);
+        assert_eq!(accuracy(&logits.cast::<f64>(), &[1, 1, 1, 1]), 0.5);
+        assert!(accuracy(&Tensor::<f32>::zeros([0, 3]), &[]).is_nan());
+    }
+
+    #[test]
+    #[should_panic(expected = "hits: expected logits [3, C], found shape [2, 5]")]
+    fn targets_go_with_rows() {
+        accuracy(&Tensor::<f32>::zeros([2, 5]), &[0; 3]);
     }
 
     #[test]

@@ -7,25 +7,23 @@ use crate::error::Error;
 use crate::metrics::Tally;
 use grad::Tensor;
 use nn::Params;
+use nn::model::Figure;
 use nn::save::{self, Metadata, ParamsError};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What the metadata of our files say they are, with the version of the layout.
 const CHECKPOINT: &str = "genzoo checkpoint 1";
-const BEST: &str = "genzoo parameters 1";
+const BEST: &str = "genzoo parameters 2";
 
 /// What the metadata of either say, and beside it the steps of each phase's optimiser.
-const WORDS: [&str; 7] = [
-    "format",
-    "config",
-    "step",
-    "epoch",
-    "position",
-    "tally",
-    "valid_nats",
+const WORDS: [&str; 9] = [
+    "format", "config", "step", "epoch", "position", "tally", "run", "score", "value",
 ];
 const STEPS: &str = ".steps";
+
+/// More steps than any run makes.
+const MOST_STEPS: u64 = 1 << 48;
 
 /// The place of a run in its data, and what it has not yet reported.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -122,6 +120,14 @@ impl<'p> Saved<'p> {
         word.parse().map_err(|_| self.wrong(key, "a number", word))
     }
 
+    fn at_most(&self, key: &'static str, most: u64) -> Result<u64, Error> {
+        let number: u64 = self.number(key)?;
+        if number > most {
+            return Err(self.wrong(key, &format!("at most {most}"), &number.to_string()));
+        }
+        Ok(number)
+    }
+
     fn error(&self, source: ParamsError) -> Error {
         Error::Tensors {
             path: self.path.into(),
@@ -129,28 +135,34 @@ impl<'p> Saved<'p> {
         }
     }
 
-    /// Gives `engine` back its state; tells the place in the data. After an error the engine is of
+    /// Gives `engine` back its state; tells the place in the data and the configuration. After an error the engine is of
     /// no use.
-    pub(crate) fn restore(mut self, config: &Config, engine: &mut Engine) -> Result<Place, Error> {
+    pub(crate) fn restore(
+        mut self,
+        config: &Config,
+        engine: &mut Engine,
+    ) -> Result<(Place, Config), Error> {
         let written =
             Config::from_toml(self.word("config")?, "the configuration in the checkpoint")?;
         if !written.same_run(config) {
             return Err(self.wrong("config", "that of config.toml", "another one"));
         }
         let place = Place {
-            epoch: self.number("epoch")?,
-            position: self.number("position")?,
+            epoch: self.at_most("epoch", MOST_STEPS)?,
+            position: self.at_most("position", u64::from(u32::MAX))?,
             tally: Tally::decode(self.word("tally")?)
                 .ok_or_else(|| self.wrong("tally", "sums", self.metadata["tally"].as_str()))?,
         };
-        let step = self.number("step")?;
+        // No optimiser steps more often than the engine, which must be able to go on.
+        let step = self.at_most("step", MOST_STEPS)?;
         for (phase, _) in engine.step_counts() {
             let found = self
                 .metadata
                 .get(&phase_steps(phase))
                 .map_or("none", String::as_str);
-            if found.parse::<u64>().is_err() {
-                return Err(self.wrong("optimisers", "a number of steps for each phase", found));
+            if !found.parse().is_ok_and(|steps: u64| steps <= step) {
+                let expected = format!("at most {step} steps for each phase");
+                return Err(self.wrong("optimisers", &expected, found));
             }
         }
         let counts = std::mem::take(&mut self.metadata);
@@ -162,7 +174,7 @@ impl<'p> Saved<'p> {
         let restored = engine.restore(step, count, &mut |name| self.tensors.remove(name));
         restored.map_err(|source| self.error(source))?;
         self.nothing_left()?;
-        Ok(place)
+        Ok((place, written))
     }
 
     /// Takes all values of `params`, whose names begin with `prefix` here.
@@ -170,6 +182,21 @@ impl<'p> Saved<'p> {
         let taken =
             params.restore_from(&mut |name| self.tensors.remove(&format!("{prefix}{name}")));
         taken.map_err(|source| self.error(source))
+    }
+
+    /// The same, if it belongs to the run of this configuration.
+    fn of_run(self, config: &Config) -> Result<Saved<'p>, Error> {
+        let (expected, found) = (config.fingerprint(), self.word("run")?);
+        if found != expected {
+            return Err(self.wrong("run", &format!("{expected}, this one"), found));
+        }
+        Ok(self)
+    }
+
+    /// Where a checkpoint has the parameters to evaluate: their average, if there is one.
+    fn evaluated(&self) -> &'static str {
+        let averaged = self.tensors.keys().any(|name| name.starts_with(AVERAGE));
+        if averaged { AVERAGE } else { PARAMS }
     }
 
     fn nothing_left(&mut self) -> Result<(), Error> {
@@ -183,39 +210,78 @@ impl<'p> Saved<'p> {
     }
 }
 
-/// Reads the checkpoint of a run into `engine`; tells the place in the data.
+/// Reads the checkpoint of a run into `engine`; tells the place in the data and the configuration
+/// that it was written with.
 ///
 /// # Errors
 /// If there is none, or it is damaged or of another configuration.
-pub(crate) fn read(dir: &RunDir, config: &Config, engine: &mut Engine) -> Result<Place, Error> {
+pub(crate) fn read(
+    dir: &RunDir,
+    config: &Config,
+    engine: &mut Engine,
+) -> Result<(Place, Config), Error> {
     let path = dir.checkpoint();
     let bytes = directory::read(&path)?;
     Saved::parse(&path, &bytes, CHECKPOINT)?.restore(config, engine)
 }
 
-/// Writes the parameters that were best so far.
-pub(crate) fn write_best(dir: &RunDir, engine: &Engine, nats: f64) -> Result<(), Error> {
+/// Writes the parameters that were best so far by this figure of the validation split.
+pub(crate) fn write_best(
+    dir: &RunDir,
+    config: &Config,
+    engine: &Engine,
+    figure: &Figure,
+) -> Result<(), Error> {
     for (name, tensor) in engine.evaluated().tensors() {
         check_finite(engine.steps(), &name, tensor)?;
     }
     let metadata = Metadata::from([
         ("format".into(), BEST.into()),
         ("step".into(), engine.steps().to_string()),
-        ("valid_nats".into(), nats.to_string()),
+        ("run".into(), config.fingerprint()),
+        ("score".into(), figure.info.name.into()),
+        ("value".into(), figure.value.to_string()),
     ]);
     directory::write_whole(&dir.best(), &engine.evaluated().to_bytes(&metadata))
 }
 
-/// -log p on the validation split of the best parameters so far, if any were written.
-pub(crate) fn best_nats(dir: &RunDir) -> Result<Option<f64>, Error> {
+/// The figure of the best parameters so far, if any were written: `score` says by what they must
+/// have been chosen.
+pub(crate) fn best(
+    dir: &RunDir,
+    config: &Config,
+    score: Option<&str>,
+) -> Result<Option<f64>, Error> {
     let path = dir.best();
-    if !path.exists() {
+    let Some(score) = score.filter(|_| path.exists()) else {
         return Ok(None);
-    }
+    };
     let bytes = directory::read(&path)?;
-    Saved::parse(&path, &bytes, BEST)?
-        .number("valid_nats")
-        .map(Some)
+    let saved = Saved::parse(&path, &bytes, BEST)?.of_run(config)?;
+    let found = saved.word("score")?;
+    if found != score {
+        return Err(saved.wrong("score", score, found));
+    }
+    saved.number("value").map(Some)
+}
+
+/// The parameters of a run by name: the best, or else those of the checkpoint.
+pub(crate) fn read_tensors(dir: &RunDir) -> Result<Vec<(String, Tensor<f32>)>, Error> {
+    let best = dir.best();
+    if best.exists() {
+        let bytes = directory::read(&best)?;
+        return Ok(Saved::parse(&best, &bytes, BEST)?
+            .tensors
+            .into_iter()
+            .collect());
+    }
+    let path = dir.checkpoint();
+    let bytes = directory::read(&path)?;
+    let saved = Saved::parse(&path, &bytes, CHECKPOINT)?;
+    let prefix = saved.evaluated();
+    let tensors = saved.tensors.into_iter();
+    let named = tensors.filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.into(), t)));
+    Ok(named.collect())
 }
 
 /// Reads into `params` what an evaluation of the run should use: the best on the validation split,
@@ -223,20 +289,35 @@ pub(crate) fn best_nats(dir: &RunDir) -> Result<Option<f64>, Error> {
 ///
 /// # Errors
 /// If there is no such file, or it is damaged or holds other tensors.
-pub(crate) fn read_evaluated(dir: &RunDir, params: &mut Params<f32>) -> Result<u64, Error> {
+pub(crate) fn read_evaluated(
+    dir: &RunDir,
+    config: &Config,
+    params: &mut Params<f32>,
+) -> Result<u64, Error> {
     let best = dir.best();
     if best.exists() {
         let bytes = directory::read(&best)?;
-        let mut saved = Saved::parse(&best, &bytes, BEST)?;
+        let mut saved = Saved::parse(&best, &bytes, BEST)?.of_run(config)?;
         saved.params("", params)?;
         saved.nothing_left()?;
         return saved.number("step");
     }
+    read_last(dir, config, params)
+}
+
+/// The same with the last parameters or their average, whether or not they are the best.
+///
+/// # Errors
+/// As [`read_evaluated`].
+pub(crate) fn read_last(
+    dir: &RunDir,
+    _config: &Config,
+    params: &mut Params<f32>,
+) -> Result<u64, Error> {
     let path = dir.checkpoint();
     let bytes = directory::read(&path)?;
     let mut saved = Saved::parse(&path, &bytes, CHECKPOINT)?;
-    let averaged = saved.tensors.keys().any(|name| name.starts_with(AVERAGE));
-    saved.params(if averaged { AVERAGE } else { PARAMS }, params)?;
+    saved.params(saved.evaluated(), params)?;
     saved.number("step")
 }
 

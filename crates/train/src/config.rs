@@ -2,10 +2,11 @@
 
 use crate::error::Error;
 use crate::layers::{one_line, overlay, parse};
+use crate::start::Start;
 use crate::{images, settings};
 use dataset::{Binarize, Dataset, Split};
 use nn::hyper::Hypers;
-use nn::model::{Entry, ImageSpec, Recipe};
+use nn::model::{Accepts, Entry, ImageSpec, Recipe};
 use nn::optim::Optimiser;
 use nn::schedule::Schedule;
 use serde::{Deserialize, Serialize};
@@ -47,15 +48,43 @@ pub struct Config {
     /// Decay of the moving average that is evaluated instead of the parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
+    /// Epochs between two judgements of samples, for models that are judged by them.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub judge_every: u64,
     /// What the model sees of the data.
-    #[serde(with = "settings::Image")]
     pub image: ImageSpec,
+    /// The run that the first parameters come from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Start>,
+    /// Learning rates that were set anew when the run was resumed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
     /// How the learning rate changes.
     pub schedule: Schedule,
     /// The model's hyper-parameters.
     pub hypers: Table,
     /// The optimiser of each phase of a step, by the phase's name.
     pub optimisers: BTreeMap<String, Optimiser>,
+}
+
+/// A learning rate that was set anew.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// The step after which it holds.
+    pub step: u64,
+    /// Whose it is: a phase.
+    pub phase: String,
+    /// The learning rate before the schedule's factor.
+    pub lr: f64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn is_one(n: &u64) -> bool {
+    *n == 1
 }
 
 /// When a run is over.
@@ -69,6 +98,12 @@ pub enum Limit {
     Time(Duration),
 }
 
+/// Pixels as they are.
+const NONE: Binarize = Binarize::None;
+/// The most images of a step.
+const MOST_IMAGES: usize = 1 << 20;
+/// The most rows or columns of an image.
+const MOST_PIXELS: usize = 1 << 14;
 /// The keys of which one says when a run is over.
 const LIMITS: [&str; 3] = ["epochs", "steps", "time"];
 
@@ -77,6 +112,8 @@ impl Config {
     /// defaults with each layer laid over those before it. A layer is a table of the keys of this
     /// struct, any of them left out, or `lr` for the learning rate of every phase; it comes with
     /// what errors call it.
+    ///
+    /// The recipe is that of the hyper-parameters and images which the layers set.
     ///
     /// Without a word on binarisation, grey images are binarised dynamically for a model that needs
     /// binary pixels.
@@ -90,11 +127,33 @@ impl Config {
         data: &Dataset,
         layers: Vec<(Table, &str)>,
     ) -> Result<Config, Error> {
-        let mut config = Config::defaults(entry);
-        let grey = !data.is_binary() && data.shape().channels == 1;
-        if entry.binary && grey {
-            config.binarize = Binarize::Dynamic;
+        // The recipe sees hyper-parameters and images, which the layers set, too: these first.
+        let mut config = Config::defaults(entry, &entry.defaults(), images::spec(data, NONE));
+        let binarize = |hypers: &Hypers| {
+            let grey = !data.is_binary() && data.shape().channels == 1;
+            let dynamic = (entry.accepts)(hypers) == Accepts::Binary && grey;
+            if dynamic { Binarize::Dynamic } else { NONE }
+        };
+        for (layer, origin) in &layers {
+            let keys = layer
+                .iter()
+                .filter(|(key, _)| ["hypers", "binarize"].contains(&&key[..]));
+            let layer: Table = keys
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect();
+            config = config.with(layer, origin)?;
         }
+        let hypers = config.hypers(entry)?;
+        let named = layers
+            .iter()
+            .any(|(layer, _)| layer.contains_key("binarize"));
+        let binarize = if named {
+            config.binarize
+        } else {
+            binarize(&hypers)
+        };
+        config = Config::defaults(entry, &hypers, images::spec(data, binarize));
+        config.binarize = binarize;
         for (layer, origin) in layers {
             config = config.with(layer, origin)?;
         }
@@ -108,12 +167,22 @@ impl Config {
         config.data = name.into();
         config.data_fingerprint = fingerprint;
         config.image = images::spec(data, config.binarize);
-        if entry.binary && !config.image.is_binary() {
-            return Err(Error::Data {
-                data: name.into(),
-                expected: format!("binary pixels, as {} needs", entry.name),
-                found: format!("pixels of {} levels", config.image.levels),
-            });
+        let wrong = |expected: &str, found: String| Error::Data {
+            data: name.into(),
+            expected: format!("{expected}, as {} needs", entry.name),
+            found,
+        };
+        let levels = config.image.levels;
+        let accepts = (entry.accepts)(&hypers);
+        if !accepts.levels(levels) {
+            let expected = match accepts {
+                Accepts::Binary => "binary pixels",
+                _ => "pixels of more than two levels",
+            };
+            return Err(wrong(expected, format!("pixels of {levels} levels")));
+        }
+        if entry.needs_labels && config.image.classes.is_none() {
+            return Err(wrong("images with labels", "none".into()));
         }
         config.hypers = settings::hypers_to_toml(&config.hypers(entry)?);
         config.recipe(entry)?;
@@ -121,9 +190,9 @@ impl Config {
         Ok(config)
     }
 
-    /// A model's recipe and hyper-parameters, on data not yet known.
-    fn defaults(entry: &Entry) -> Config {
-        let recipe = (entry.recipe)();
+    /// A model's recipe with these hyper-parameters and images, on data not yet known.
+    fn defaults(entry: &Entry, hypers: &Hypers, image: ImageSpec) -> Config {
+        let recipe = entry.recipe_for(hypers, image);
         let optimisers = recipe.phases.into_iter();
         Config {
             version: String::new(),
@@ -138,15 +207,12 @@ impl Config {
             time: None,
             clip_norm: recipe.clip_norm.map(settings::decimal),
             ema: recipe.ema.map(settings::decimal),
-            image: ImageSpec {
-                height: 0,
-                width: 0,
-                channels: 0,
-                levels: 0,
-                classes: None,
-            },
+            judge_every: recipe.judge_every as u64,
+            image,
+            from: None,
+            changes: Vec::new(),
             schedule: recipe.schedule,
-            hypers: settings::hypers_to_toml(&Hypers::defaults(entry.name, entry.hypers)),
+            hypers: settings::hypers_to_toml(hypers),
             optimisers: optimisers
                 .map(|phase| (phase.name.into(), phase.optimiser))
                 .collect(),
@@ -195,6 +261,7 @@ impl Config {
                 channels,
                 levels,
                 classes,
+                ..
             } = spec;
             let classes = classes.map_or(String::new(), |n| format!(" of {n} classes"));
             format!("images {height}x{width}x{channels} of {levels} levels{classes}")
@@ -270,15 +337,51 @@ impl Config {
         }
     }
 
-    /// The same but for when it is over: a run may go on longer than it was meant to.
+    /// The same but for when it is over and for learning rates: a run may go on longer than it was
+    /// meant to, or more carefully after it diverged.
     pub fn same_run(&self, other: &Config) -> bool {
-        let without_limit = |config: &Config| Config {
+        self.of_run() == other.of_run()
+    }
+
+    /// What stays the same as long as a run lives.
+    fn of_run(&self) -> Config {
+        let mut config = Config {
             epochs: None,
             steps: None,
             time: None,
-            ..config.clone()
+            changes: Vec::new(),
+            ..self.clone()
         };
-        without_limit(self) == without_limit(other)
+        for optimiser in config.optimisers.values_mut() {
+            *optimiser = optimiser.clone().with_lr(1.0);
+        }
+        config
+    }
+
+    /// 16 hexadecimal digits that tell this run from others.
+    pub(crate) fn fingerprint(&self) -> String {
+        format!("{:016x}", nn::random::word(&self.of_run().to_toml()))
+    }
+
+    /// The same with each learning rate noted that `before`, the configuration of the checkpoint
+    /// at `step`, has otherwise.
+    pub(crate) fn changed_since(mut self, before: &Config, step: u64) -> Config {
+        self.changes.clone_from(&before.changes);
+        for (phase, optimiser) in &self.optimisers {
+            let lr = optimiser.lr();
+            if before
+                .optimisers
+                .get(phase)
+                .is_some_and(|old| old.lr() != lr)
+            {
+                self.changes.push(Change {
+                    step,
+                    phase: phase.clone(),
+                    lr,
+                });
+            }
+        }
+        self
     }
 
     /// The recipe of `entry` with these settings in place of its own.
@@ -286,7 +389,7 @@ impl Config {
     /// # Errors
     /// If a phase of the recipe is missing here, or one is here that it does not have.
     pub fn recipe(&self, entry: &Entry) -> Result<Recipe, Error> {
-        let mut recipe = (entry.recipe)();
+        let mut recipe = entry.recipe_for(&self.hypers(entry)?, self.image);
         let names: Vec<_> = recipe.phases.iter().map(|phase| phase.name).collect();
         for phase in &mut recipe.phases {
             let Some(optimiser) = self.optimisers.get(phase.name) else {
@@ -301,6 +404,7 @@ impl Config {
         recipe.batch_size = self.batch_size;
         recipe.clip_norm = self.clip_norm.map(|x| x as f32);
         recipe.ema = self.ema.map(|x| x as f32);
+        recipe.judge_every = self.judge_every as usize;
         Ok(recipe)
     }
 
@@ -309,7 +413,7 @@ impl Config {
     /// # Errors
     /// If one is unknown or its value does not fit.
     pub fn hypers(&self, entry: &Entry) -> Result<Hypers, Error> {
-        let mut hypers = Hypers::defaults(entry.name, entry.hypers);
+        let mut hypers = entry.defaults();
         for (name, value) in &self.hypers {
             hypers.set(name, &settings::hyper_to_text(value))?;
         }
@@ -348,20 +452,47 @@ impl Config {
         if let Some(time) = &self.time {
             settings::parse_time(time).map_err(|reason| format!("time: {reason}"))?;
         }
-        if self.batch_size == 0 {
-            return Err("batch_size: expected at least 1, found 0".into());
+        if self.judge_every == 0 {
+            return Err("judge_every: expected at least 1 epoch, found 0".into());
+        }
+        if !(1..=MOST_IMAGES).contains(&self.batch_size) {
+            let found = self.batch_size;
+            return Err(format!(
+                "batch_size: expected 1 to {MOST_IMAGES}, found {found}"
+            ));
+        }
+        let ImageSpec {
+            height,
+            width,
+            channels,
+            levels,
+            ..
+        } = self.image;
+        let sizes = [height, width]
+            .iter()
+            .all(|n| (1..=MOST_PIXELS).contains(n));
+        if !sizes || ![1, 3].contains(&channels) || !(2..=256).contains(&levels) {
+            return Err(format!(
+                "image: expected 1 to {MOST_PIXELS} rows and columns, 1 or 3 channels and 2 to 256 \
+                 levels, found {height}x{width}x{channels} of {levels} levels"
+            ));
         }
         if let Some(norm) = self
             .clip_norm
-            .filter(|norm| !(norm.is_finite() && *norm > 0.0))
+            .filter(|&norm| !(norm.is_finite() && norm as f32 >= f32::MIN_POSITIVE))
         {
             return Err(format!(
-                "clip_norm: expected a number above 0, found {norm}"
+                "clip_norm: expected a number of at least {:e}, found {norm}",
+                f32::MIN_POSITIVE
             ));
         }
-        if let Some(decay) = self.ema.filter(|decay| !(0.0..1.0).contains(decay)) {
+        // As the engine has it: a decay that is 1 as f32 never moves, a norm that is 0 divides by it.
+        if let Some(decay) = self
+            .ema
+            .filter(|&decay| !(0.0..1.0).contains(&(decay as f32)))
+        {
             return Err(format!(
-                "ema: expected a decay from 0 to below 1, found {decay}"
+                "ema: expected a decay from 0 to below 1 in single precision, found {decay}"
             ));
         }
         settings::check_schedule(&self.schedule).map_err(|reason| format!("schedule: {reason}"))?;

@@ -17,9 +17,9 @@ use grad::kernels::{elementwise, parallel};
 use grad::{Tape, Tensor, Var};
 use nn::clip;
 use nn::ema::Ema;
-use nn::model::{Batch, Loss, Model, Phase, Recipe, Spread};
+use nn::model::{Batch, Loss, Model, NATS, Phase, Recipe, Spread, Step};
 use nn::optim::OptimiserState;
-use nn::{ParamId, Params};
+use nn::{ParamId, Params, Update};
 use std::ops::Range;
 
 /// About how many bytes of gradients may be held at once, whatever the batch and the threads. A
@@ -100,19 +100,18 @@ impl Engine {
         self.step
     }
 
-    /// What the loss of a phase is called in metrics: `nats` where the model tells likelihoods,
-    /// the phase's name where there are several.
-    pub fn loss_name(&self, phase: usize) -> &'static str {
+    /// What the loss of a phase is called in metrics: the phase's name where there are several,
+    /// else `nats` where it is a likelihood in nats, or a bound on one, and `loss` where it is not.
+    fn loss_name(&self, phase: usize, is_nats: bool) -> &'static str {
         match &self.recipe.phases[..] {
-            [_] if self.model.likelihood().is_some() => "nats",
+            [_] if is_nats => NATS,
             [_] => "loss",
             phases => phases[phase].name,
         }
     }
 
-    /// One step on a batch of `len` images with the learning rate times `lr_factor`: every active
-    /// phase in turn. Adds losses and their parts to `tally` and gives the loss of the first
-    /// active phase, per image.
+    /// One step on a batch of `len` images: every active phase in turn. Adds losses and their parts
+    /// to `tally` and gives the loss of the first active phase, per image.
     ///
     /// Run it inside a [`Pool`](crate::Pool).
     ///
@@ -122,15 +121,15 @@ impl Engine {
         &mut self,
         len: usize,
         images: &Images,
-        lr_factor: f64,
+        pace: Pace,
         tally: &mut Tally,
     ) -> Result<f64, Error> {
         let mut first = None;
         for phase in 0..self.recipe.phases.len() {
-            if !self.model.is_active(phase, self.step) {
+            if !self.model.takes_part(phase, self.step, pace.done) {
                 continue;
             }
-            let pass = self.pass(phase, len, images);
+            let pass = self.pass(phase, pace.done, len, images);
             if !pass.loss.is_finite() {
                 return Err(Error::NotFinite {
                     step: self.step + 1,
@@ -139,11 +138,16 @@ impl Engine {
                 });
             }
             first.get_or_insert(pass.loss / len as f64);
-            tally.add(self.loss_name(phase), pass.loss, len as u64);
+            let name = self.loss_name(phase, pass.is_nats);
+            tally.add(name, pass.loss, len as u64);
             for (name, sum) in &pass.parts {
                 tally.add(name, *sum, len as u64);
             }
-            self.update(phase, pass, len, lr_factor);
+            let norm = self.update(phase, pass, len, pace.lr_factor);
+            if let Some(norm) = norm {
+                let name = format!("{}_gradient_norm", self.recipe.phases[phase].name);
+                tally.add(&name, norm * len as f64, len as u64);
+            }
         }
         self.step += 1;
         if let Some(ema) = &mut self.ema {
@@ -152,26 +156,39 @@ impl Engine {
         Ok(first.unwrap_or(0.0))
     }
 
-    /// Changes the parameters by what a pass over the whole batch found.
-    fn update(&mut self, phase: usize, pass: Pass, len: usize, lr_factor: f64) {
+    /// Changes the parameters by what a pass over the whole batch found. Tells the norm of the
+    /// gradient before clipping where there are several phases: who plays against each other
+    /// should see how hard each pulls.
+    fn update(&mut self, phase: usize, pass: Pass, len: usize, lr_factor: f64) -> Option<f64> {
         let mut scale = 1.0 / len as f64;
         let [mut first, mut second] = pass.gradients;
-        if let Some(limit) = self.recipe.clip_norm {
+        let mut norm = None;
+        if self.recipe.clip_norm.is_some() || self.recipe.phases.len() > 1 {
             add(&mut first, &std::mem::take(&mut second));
-            let norm = scale * clip::global_norm(&first);
+            norm = Some(scale * clip::global_norm(&first));
+        }
+        if let (Some(limit), Some(norm)) = (self.recipe.clip_norm, norm) {
             scale *= clip::norm_factor(norm, f64::from(limit));
         }
         let optimiser = &mut self.optimisers[phase];
         optimiser.step_summed(&mut self.params, [&first, &second], lr_factor, scale);
-        for (id, value) in averages(pass.updates) {
+        for (id, value) in states(&self.params, pass.updates) {
             self.params.get_mut(id).value = value;
         }
+        (self.model).after_update(phase, self.step, &mut self.params);
+        norm.filter(|_| self.recipe.phases.len() > 1)
     }
 
     /// Loss and gradients of the whole batch.
-    fn pass(&self, phase: usize, len: usize, images: &Images) -> Pass {
+    fn pass(&self, phase: usize, done: f64, len: usize, images: &Images) -> Pass {
+        let job = Job {
+            phase,
+            done,
+            len,
+            images,
+        };
         match self.spread {
-            Spread::IntraOp => self.lane(phase, 0..len, images, Vec::new()),
+            Spread::IntraOp => self.lane(&job, 0..len, Vec::new()),
             Spread::Lanes(size) => {
                 let bytes = self.optimisers[phase]
                     .ids()
@@ -181,19 +198,19 @@ impl Engine {
                 let most = (HELD / bytes.max(1)).min(len.div_ceil(each.max(1)));
                 let groups = groups(len, size.max(1), most.clamp(FEWEST, MOST));
                 if groups.len() < 2 {
-                    return self.tree(phase, &groups, images);
+                    return self.tree(&job, &groups);
                 }
-                let (left, right) = self.halves(phase, &groups, images);
+                let (left, right) = self.halves(&job, &groups);
                 left.beside(right)
             }
         }
     }
 
     /// The sum over these groups.
-    fn tree(&self, phase: usize, groups: &[Group], images: &Images) -> Pass {
+    fn tree(&self, job: &Job, groups: &[Group]) -> Pass {
         if let [group] = groups {
             return parallel::serial(|| {
-                let lane = |sums, lane: &Range<usize>| self.lane(phase, lane.clone(), images, sums);
+                let lane = |sums, lane: &Range<usize>| self.lane(job, lane.clone(), sums);
                 let (first, others) = group.split_first().expect("a group has a lane");
                 others
                     .iter()
@@ -204,46 +221,46 @@ impl Engine {
                     })
             });
         }
-        let (left, right) = self.halves(phase, groups, images);
+        let (left, right) = self.halves(job, groups);
         left.plus(right)
     }
 
     /// The sums over either half of two groups or more, side by side.
-    fn halves(&self, phase: usize, groups: &[Group], images: &Images) -> (Pass, Pass) {
+    fn halves(&self, job: &Job, groups: &[Group]) -> (Pass, Pass) {
         let (left, right) = groups.split_at(groups.len() / 2);
-        rayon::join(
-            || self.tree(phase, left, images),
-            || self.tree(phase, right, images),
-        )
+        rayon::join(|| self.tree(job, left), || self.tree(job, right))
     }
 
     /// Forward and backward on one part of the batch; its gradients are added to `sums`, if there
     /// are any.
-    fn lane(
-        &self,
-        phase: usize,
-        part: Range<usize>,
-        images: &Images,
-        sums: Vec<Tensor<f32>>,
-    ) -> Pass {
-        let Phase { prefix, .. } = self.recipe.phases[phase];
-        let count = part.len();
-        let batch = images(part);
+    fn lane(&self, job: &Job, part: Range<usize>, sums: Vec<Tensor<f32>>) -> Pass {
+        let Phase { prefix, .. } = self.recipe.phases[job.phase];
+        let batch = (job.images)(part.clone());
         let tape = Tape::new();
         let bound = self
             .params
             .bind_where(&tape, |param| param.name.starts_with(prefix));
-        let Loss { sum, parts } = self.model.loss(phase, &bound, &batch);
+        let step = Step::new(&tape, &bound, &batch)
+            .phase(job.phase)
+            .at(self.step, job.done)
+            .part(part.clone(), job.len);
+        let Loss {
+            sum,
+            parts,
+            is_nats,
+            ..
+        } = self.model.loss(&step);
         let loss = f64::from(sum.item());
         let wrt: Vec<&Var<f32>> = bound.recorded().map(|(_, var)| var).collect();
         let gradients = tape.into_gradient_sums(&sum, &wrt, sums);
         let updates = bound
             .take_updates()
             .into_iter()
-            .map(|(id, value)| (id, count, value));
+            .map(|(id, update)| (id, part.len(), update));
         Pass {
             gradients: [gradients, Vec::new()],
             loss,
+            is_nats,
             parts,
             updates: updates.collect(),
         }
@@ -314,9 +331,36 @@ struct Pass {
     /// Two terms of the sum; the second is empty until the optimiser is to add them.
     gradients: [Vec<Tensor<f32>>; 2],
     loss: f64,
+    is_nats: bool,
     parts: Vec<(&'static str, f64)>,
-    /// New values of parameters that are not trained, with the number of images behind each.
-    updates: Vec<(ParamId, usize, Tensor<f32>)>,
+    /// New values of states, with the number of images behind each.
+    updates: Vec<(ParamId, usize, Update<f32>)>,
+}
+
+/// What the lanes of a pass have in common.
+struct Job<'a> {
+    phase: usize,
+    done: f64,
+    /// Images of the whole batch.
+    len: usize,
+    images: &'a Images<'a>,
+}
+
+/// Where a step is in its run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// What the learning rate is multiplied by.
+    pub lr_factor: f64,
+    /// The share of the run that is done, 0 to 1: [`Step::done`].
+    pub done: f64,
+}
+
+impl Pace {
+    /// The learning rate as it is, at the beginning of a run.
+    pub const STEADY: Pace = Pace {
+        lr_factor: 1.0,
+        done: 0.0,
+    };
 }
 
 impl Pass {
@@ -363,14 +407,19 @@ fn groups(len: usize, size: usize, most: usize) -> Vec<Group> {
         .collect()
 }
 
-/// The mean over the images of each updated parameter, added in the order of the lanes.
-fn averages(updates: Vec<(ParamId, usize, Tensor<f32>)>) -> Vec<(ParamId, Tensor<f32>)> {
-    let mut means: Vec<(ParamId, f32, Tensor<f32>)> = Vec::new();
-    for (id, count, value) in updates {
+/// The new value of each state, made in the order of the lanes: of [`Update::Mean`] the mean over
+/// the images, of [`Update::Rows`] the state with each lane's rows in their place.
+fn states(
+    params: &Params<f32>,
+    updates: Vec<(ParamId, usize, Update<f32>)>,
+) -> Vec<(ParamId, Tensor<f32>)> {
+    let mut states: Vec<(ParamId, f32, Tensor<f32>)> = Vec::new();
+    for (id, count, update) in updates {
         let count = count as f32;
-        match means.iter_mut().find(|(known, ..)| *known == id) {
-            None => means.push((id, count, value)),
-            Some((_, total, mean)) => {
+        match (states.iter_mut().find(|(known, ..)| *known == id), update) {
+            (None, update) => states.push((id, count, update.apply(&params[id].value))),
+            (Some((.., state)), rows @ Update::Rows(..)) => *state = rows.apply(state),
+            (Some((_, total, mean)), Update::Mean(value)) => {
                 *total += count;
                 let share = count / *total;
                 for (mean, &x) in mean.make_mut().iter_mut().zip(value.data()) {
@@ -379,7 +428,10 @@ fn averages(updates: Vec<(ParamId, usize, Tensor<f32>)>) -> Vec<(ParamId, Tensor
             }
         }
     }
-    means.into_iter().map(|(id, _, mean)| (id, mean)).collect()
+    states
+        .into_iter()
+        .map(|(id, _, value)| (id, value))
+        .collect()
 }
 
 #[cfg(test)]

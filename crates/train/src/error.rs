@@ -25,6 +25,14 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
+    /// Another process writes into the run.
+    #[error("{}: expected nobody to write here, found {}", path.display(), if holder.is_empty() { "another process" } else { holder })]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// What the other one says it is.
+        holder: String,
+    },
     /// A directory that should hold a run does not.
     #[error("{}: expected a run, found {found}", path.display())]
     NoRun {
@@ -74,6 +82,19 @@ pub enum Error {
     /// A hyper-parameter that cannot be.
     #[error(transparent)]
     Hyper(#[from] HyperError),
+    /// Another run's parameters have nothing in common with the model's.
+    #[error(
+        "{source_run}: expected parameters of this model{}, found none that fit: {found}",
+        under(prefix)
+    )]
+    NothingTaken {
+        /// The run or file they were to come from.
+        source_run: String,
+        /// How their names were to begin.
+        prefix: String,
+        /// What became of those that are there.
+        found: String,
+    },
     /// Training left the finite numbers. Nothing was written since.
     #[error("step {step}: expected a finite {what}, found {found}")]
     NotFinite {
@@ -92,6 +113,13 @@ pub enum Error {
         /// What the system said.
         reason: String,
     },
+}
+
+fn under(prefix: &str) -> String {
+    match prefix {
+        "" => String::new(),
+        prefix => format!(" under {prefix:?}"),
+    }
 }
 
 /// `result.map_err(io(path, "read"))`.

@@ -2,7 +2,7 @@
 
 use dataset::{Binarize, Dataset, Split, View};
 use grad::Tensor;
-use nn::model::{Batch, ImageSpec};
+use nn::model::{Batch, ImageSource, ImageSpec};
 use nn::random;
 
 /// What a model sees of these data.
@@ -12,12 +12,10 @@ pub fn spec(data: &Dataset, binarize: Binarize) -> ImageSpec {
         Binarize::None => data.levels() as usize,
         Binarize::Static | Binarize::Dynamic => 2,
     };
-    ImageSpec {
-        height: shape.height,
-        width: shape.width,
-        channels: shape.channels,
-        levels,
-        classes: data.classes().map(|classes| classes as usize),
+    let spec = ImageSpec::new(shape.height, shape.width, shape.channels, levels);
+    match data.classes() {
+        Some(classes) => spec.with_classes(classes as usize),
+        None => spec,
     }
 }
 
@@ -27,6 +25,7 @@ pub fn spec(data: &Dataset, binarize: Binarize) -> ImageSpec {
 /// in which order, or for how many at once.
 #[derive(Clone, Copy)]
 pub struct Images<'d> {
+    spec: ImageSpec,
     view: View<'d>,
     binarize: Binarize,
     seed: u64,
@@ -37,6 +36,7 @@ impl<'d> Images<'d> {
     /// As they are drawn for training in this epoch (0 for the first).
     pub fn training(data: &'d Dataset, binarize: Binarize, seed: u64, epoch: u64) -> Images<'d> {
         Images {
+            spec: spec(data, binarize),
             view: data.split(Split::Train),
             binarize,
             seed,
@@ -47,6 +47,7 @@ impl<'d> Images<'d> {
     /// As they are drawn for evaluation: the same for every run, so that figures compare.
     pub fn evaluation(data: &'d Dataset, split: Split, binarize: Binarize) -> Images<'d> {
         Images {
+            spec: spec(data, binarize),
             view: data.split(split),
             binarize,
             seed: 0,
@@ -76,6 +77,7 @@ impl<'d> Images<'d> {
             binarize,
             seed,
             epoch,
+            ..
         } = *self;
         let images = Tensor::build(
             [indices.len(), shape.height, shape.width, shape.channels],
@@ -83,14 +85,28 @@ impl<'d> Images<'d> {
         );
         let labels = view.has_labels().then(|| {
             let label = |&index| view.label(index as usize).expect("a labelled view");
-            indices.iter().map(label).collect()
+            indices.iter().map(label).collect::<Vec<u32>>()
         });
         let split = view.split() as u64;
         let noise = |&index| random::mix(&[seed, epoch, split, u64::from(index)]);
-        Batch {
-            images,
-            labels,
-            noise: indices.iter().map(noise).collect(),
+        let batch = Batch::new(images, indices.iter().map(noise).collect::<Vec<_>>());
+        match labels {
+            Some(labels) => batch.with_labels(labels),
+            None => batch,
         }
+    }
+}
+
+impl ImageSource for Images<'_> {
+    fn spec(&self) -> ImageSpec {
+        self.spec
+    }
+
+    fn len(&self) -> usize {
+        self.view.len()
+    }
+
+    fn batch(&self, indices: &[u32]) -> Batch {
+        Images::batch(self, indices)
     }
 }

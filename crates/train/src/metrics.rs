@@ -120,21 +120,36 @@ pub(crate) struct Log {
     path: PathBuf,
 }
 
+/// A log that was opened, and what was found in it.
+pub(crate) struct Opened {
+    pub(crate) log: Log,
+    /// The last event.
+    pub(crate) last: Option<Event>,
+    /// The numbers of lines that are no events, 1 for the first.
+    pub(crate) strange: Vec<usize>,
+}
+
 impl Log {
     /// Opens the log of a run that has done `step` steps: events from after its checkpoint, or cut
-    /// off in the middle, are dropped, for they will happen again. Gives the last event.
-    pub(crate) fn open(path: &Path, step: u64) -> Result<(Log, Option<Event>), Error> {
-        let mut last = None;
+    /// off in the middle, are dropped, for they will happen again. Lines that are no events stay
+    /// where they are.
+    pub(crate) fn open(path: &Path, step: u64) -> Result<Opened, Error> {
+        let (mut last, mut strange) = (None, Vec::new());
         if path.exists() {
             let bytes = directory::read(path)?;
             let mut kept = Vec::new();
-            for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+            for (i, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
                 match serde_json::from_slice::<Event>(line) {
-                    Ok(event) if event.step <= step && line.ends_with(b"\n") => {
+                    _ if !line.ends_with(b"\n") => {}
+                    Ok(event) if event.step > step => {}
+                    Ok(event) if event.seconds.is_finite() && event.seconds >= 0.0 => {
                         kept.extend(line);
                         last = Some(event);
                     }
-                    _ => {}
+                    _ => {
+                        kept.extend(line);
+                        strange.push(i + 1);
+                    }
                 }
             }
             if kept != bytes {
@@ -143,13 +158,11 @@ impl Log {
         }
         let options = OpenOptions::new().create(true).append(true).open(path);
         let file = options.map_err(io(path, "open"))?;
-        Ok((
-            Log {
-                file,
-                path: path.to_owned(),
-            },
-            last,
-        ))
+        let log = Log {
+            file,
+            path: path.to_owned(),
+        };
+        Ok(Opened { log, last, strange })
     }
 
     pub(crate) fn write(&mut self, event: &Event) -> Result<(), Error> {
@@ -188,17 +201,33 @@ mod tests {
     fn resuming_drops_what_will_happen_again() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("metrics.jsonl");
-        let (mut log, last) = Log::open(&path, 0).unwrap();
+        let Opened { mut log, last, .. } = Log::open(&path, 0).unwrap();
         assert_eq!(last, None);
         for step in [10, 20, 30] {
             log.write(&event(step)).unwrap();
         }
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
-        let (mut log, last) = Log::open(&path, 20).unwrap();
+        let Opened { mut log, last, .. } = Log::open(&path, 20).unwrap();
         assert_eq!(last, Some(event(20)));
         log.write(&event(30)).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), whole);
+    }
+
+    #[test]
+    fn lines_that_are_no_events_stay_and_are_named() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("metrics.jsonl");
+        let line = |event: &Event| serde_json::to_string(event).unwrap();
+        let late = Event {
+            seconds: -1e9,
+            ..event(20)
+        };
+        let text = format!("{}\n{{\"step\":1\n{}\n", line(&event(10)), line(&late));
+        std::fs::write(&path, &text).unwrap();
+        let opened = Log::open(&path, 20).unwrap();
+        assert_eq!((opened.last, opened.strange), (Some(event(10)), vec![2, 3]));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     }
 
     #[test]

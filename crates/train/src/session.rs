@@ -2,16 +2,16 @@
 
 use crate::checkpoint::{self, Place};
 use crate::config::{Config, Limit};
-use crate::directory::{self, RunDir};
-use crate::engine::Engine;
-use crate::error::Error;
-use crate::evaluate;
+use crate::directory::{self, Lock, RunDir};
+use crate::engine::{Engine, Pace};
+use crate::error::{Error, io};
+use crate::evaluate::Evaluation;
 use crate::images::Images;
-use crate::metrics::{Event, Log};
+use crate::metrics::{Event, Log, Opened};
 use crate::pool::Pool;
+use crate::start::Taken;
 use dataset::{Dataset, Split};
-use nn::model::Entry;
-use nn::stats::Estimate;
+use nn::model::{DataSummary, Entry, Figure, ScoreInfo, Scored, SetScore, Setup};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -41,7 +41,12 @@ pub trait Observer: Send {
     /// After each step.
     fn step(&mut self, progress: &Progress);
     /// After each event that went into `metrics.jsonl`.
-    fn event(&mut self, event: &Event);
+    fn event(&mut self, _event: &Event) {}
+    /// At the end of each epoch, and of the run if that is within one: the last training event
+    /// and, where the model is judged, the figures of the validation split, the primary one first.
+    fn epoch(&mut self, _train: Option<&Event>, _valid: &[Figure]) {}
+    /// Something to worry about, in plain words: once for as long as it lasts.
+    fn warning(&mut self, _text: &str) {}
 }
 
 /// How a run came to its end.
@@ -56,13 +61,21 @@ pub enum Outcome {
 /// A run that can be set going.
 pub struct Session<'d> {
     dir: RunDir,
+    /// Held while this lives.
+    _lock: Lock,
     config: Config,
     data: &'d Dataset,
     engine: Engine,
     place: Place,
     order: Vec<u32>,
     log: Log,
+    judges: Vec<Box<dyn SetScore + Send>>,
+    taken: Option<Taken>,
+    warnings: Vec<String>,
     best: Option<f64>,
+    last: Option<f64>,
+    /// What was warned of and still holds, by the first words.
+    warned: Vec<String>,
     validated: bool,
     clock: Clock,
 }
@@ -89,30 +102,42 @@ fn rate(images: usize, time: Duration) -> f64 {
 }
 
 impl<'d> Session<'d> {
-    /// A new run in `dir`: writes its configuration and its first checkpoint.
+    /// A new run in `dir`: writes its first checkpoint and, last, its configuration.
     ///
     /// # Errors
     /// If the configuration does not fit the model or the data, or a file cannot be written.
     pub fn begin(
-        dir: RunDir,
+        (dir, lock): (RunDir, Lock),
         entry: &Entry,
         config: Config,
         data: &'d Dataset,
     ) -> Result<Session<'d>, Error> {
-        let engine = build(entry, &config, data)?;
-        directory::write_whole(&dir.config(), config.to_toml().as_bytes())?;
-        let session = Session::new(dir, config, data, engine, Place::default())?;
+        let (engine, taken) = build(entry, &config, data, true)?;
+        // What a run left there that died before it began.
+        for path in [dir.metrics(), dir.best()] {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(io(&path, "remove")(error));
+                }
+                _ => {}
+            }
+        }
+        let mut session = Session::new(dir, lock, config, data, engine, Place::default())?;
+        session.taken = taken;
         checkpoint::write(
             &session.dir,
             &session.config,
             &session.engine,
             &session.place,
         )?;
+        let text = session.config.to_toml();
+        directory::write_whole(&session.dir.config(), text.as_bytes())?;
         Ok(session)
     }
 
     /// A run that goes on where its checkpoint was written. `config` may differ from the run's own
-    /// in when it is over, and nothing else.
+    /// in when it is over and in learning rates, which are then noted as changed at this step
+    /// ([`Config::changes`]), and in nothing else.
     ///
     /// # Errors
     /// If the checkpoint is missing, damaged or of another configuration, or the data are not those
@@ -123,9 +148,11 @@ impl<'d> Session<'d> {
         config: Config,
         data: &'d Dataset,
     ) -> Result<Session<'d>, Error> {
-        let mut engine = build(entry, &config, data)?;
-        let place = checkpoint::read(&dir, &config, &mut engine)?;
-        let session = Session::new(dir, config, data, engine, place)?;
+        let lock = dir.lock()?;
+        let (mut engine, _) = build(entry, &config, data, false)?;
+        let (place, before) = checkpoint::read(&dir, &config, &mut engine)?;
+        let config = config.changed_since(&before, engine.steps());
+        let session = Session::new(dir, lock, config, data, engine, place)?;
         let text = session.config.to_toml();
         directory::write_whole(&session.dir.config(), text.as_bytes())?;
         Ok(session)
@@ -133,14 +160,27 @@ impl<'d> Session<'d> {
 
     fn new(
         dir: RunDir,
+        lock: Lock,
         config: Config,
         data: &'d Dataset,
         engine: Engine,
         place: Place,
     ) -> Result<Session<'d>, Error> {
-        let (log, last) = Log::open(&dir.metrics(), engine.steps())?;
+        let Opened { log, last, strange } = Log::open(&dir.metrics(), engine.steps())?;
+        let path = dir.metrics();
+        let warnings = (strange.iter()).map(|line| {
+            format!(
+                "{} line {line}: expected an event, found something else; it stays as it is",
+                path.display()
+            )
+        });
         Ok(Session {
-            best: checkpoint::best_nats(&dir)?,
+            warnings: warnings.collect(),
+            best: checkpoint::best(&dir, &config, engine.model().primary().map(|it| it.name))?,
+            judges: Vec::new(),
+            taken: None,
+            last: None,
+            warned: Vec::new(),
             validated: last
                 .as_ref()
                 .is_some_and(|e| e.is_valid() && e.step == engine.steps()),
@@ -153,6 +193,7 @@ impl<'d> Session<'d> {
             },
             order: order(data, &config, &place),
             dir,
+            _lock: lock,
             config,
             data,
             engine,
@@ -176,9 +217,42 @@ impl<'d> Session<'d> {
         &self.engine
     }
 
-    /// -log p on the validation split, in nats, of the best parameters so far.
-    pub fn best(&self) -> Option<f64> {
-        self.best
+    /// The same session with another score of samples, after the model's own. For a model that
+    /// has none of its own it is the primary one.
+    ///
+    /// # Errors
+    /// If the best parameters so far were chosen by another score.
+    pub fn judged_by(mut self, judge: Box<dyn SetScore + Send>) -> Result<Session<'d>, Error> {
+        self.judges.push(judge);
+        let primary = self.primary().map(|info| info.name);
+        self.best = checkpoint::best(&self.dir, &self.config, primary)?;
+        Ok(self)
+    }
+
+    /// What parameters are selected by, if by anything.
+    pub fn primary(&self) -> Option<ScoreInfo> {
+        let own = self.engine.model().primary();
+        own.or_else(|| Some(self.judges.first()?.about()[0]))
+    }
+
+    /// The primary score on the validation split of the best parameters so far.
+    pub fn best(&self) -> Option<(ScoreInfo, f64)> {
+        self.primary().zip(self.best)
+    }
+
+    /// The same of the last parameters that were judged since this session began.
+    pub fn last(&self) -> Option<f64> {
+        self.last
+    }
+
+    /// What was strange about the run's files, a line each; nothing of it was changed.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// What became of another run's parameters that this one began with.
+    pub fn taken(&self) -> Option<&Taken> {
+        self.taken.as_ref()
     }
 
     /// The share of the whole run that is done, 0 to 1.
@@ -245,8 +319,11 @@ impl<'d> Session<'d> {
                 self.step(observer)?;
             }
         }
-        self.report_training(observer)?;
-        let whole = self.validated || self.validate(observer, stop)?;
+        let train = self.report_training(observer)?;
+        let mut whole = true;
+        if !self.validated {
+            whole = self.judge(train.as_ref(), true, observer, stop)?;
+        }
         self.save()?;
         Ok(if whole {
             Outcome::Finished
@@ -257,10 +334,11 @@ impl<'d> Session<'d> {
 
     fn step(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
         let begun = Instant::now();
-        let factor = self
-            .config
-            .schedule
-            .factor(self.engine.steps(), self.total_steps());
+        let (steps, total) = (self.engine.steps(), self.total_steps());
+        let pace = Pace {
+            lr_factor: self.config.schedule.factor(steps, total),
+            done: (steps as f64 / total.max(1) as f64).min(1.0),
+        };
         let start = self.place.position as usize;
         let end = (start + self.config.batch_size).min(self.order.len());
         let indices = &self.order[start..end];
@@ -268,7 +346,7 @@ impl<'d> Session<'d> {
         let part = |range: std::ops::Range<usize>| images.batch(&indices[range]);
         let loss = self
             .engine
-            .step(indices.len(), &part, factor, &mut self.place.tally)?;
+            .step(indices.len(), &part, pace, &mut self.place.tally)?;
         let images = indices.len();
         self.place.position = end as u64;
         self.validated = false;
@@ -301,8 +379,9 @@ impl<'d> Session<'d> {
 
     /// Reports, validates, saves and turns to the next epoch; false if it was stopped before.
     fn end_epoch(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<bool, Error> {
-        self.report_training(observer)?;
-        if !self.validated && !self.validate(observer, stop)? {
+        let train = self.report_training(observer)?;
+        let dear = (self.place.epoch + 1).is_multiple_of(self.config.judge_every);
+        if !self.validated && !self.judge(train.as_ref(), dear, observer, stop)? {
             return Ok(false);
         }
         self.place.epoch += 1;
@@ -312,10 +391,10 @@ impl<'d> Session<'d> {
         Ok(true)
     }
 
-    fn report_training(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
+    fn report_training(&mut self, observer: &mut dyn Observer) -> Result<Option<Event>, Error> {
         let tally = std::mem::take(&mut self.place.tally);
         if tally.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let parts = tally.means().filter(|(name, _)| *name != "nats");
         let event = Event {
@@ -330,47 +409,137 @@ impl<'d> Session<'d> {
         (self.clock.images, self.clock.training) = (0, Duration::ZERO);
         self.log.write(&event)?;
         observer.event(&event);
-        Ok(())
+        let mean = |name: &str| match name {
+            "nats" => event.nats,
+            name => event.parts.get(name).copied(),
+        };
+        let warnings = self.engine.model().warnings(&mean);
+        self.warn("training", warnings, observer);
+        Ok(Some(event))
     }
 
-    /// Evaluates the validation split and keeps the parameters if they are the best so far; false
-    /// if it was stopped before. A model that cannot tell a likelihood has nothing to select by.
-    fn validate(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<bool, Error> {
-        let images = Images::evaluation(self.data, Split::Valid, self.config.binarize);
-        if images.is_empty() || self.engine.model().likelihood().is_none() {
-            return Ok(true);
+    /// Passes on what was not said already of the same `origin`. Numbers differ from time to time,
+    /// so what is said is known by its words before the first digit or colon.
+    fn warn(&mut self, origin: &str, warnings: Vec<String>, observer: &mut dyn Observer) {
+        let known = |text: &str| {
+            let head = text.split(|c: char| c.is_ascii_digit() || c == ':').next();
+            format!("{origin}: {}", head.unwrap_or_default())
+        };
+        let now: Vec<String> = warnings.iter().map(|text| known(text)).collect();
+        for (text, words) in warnings.iter().zip(&now) {
+            if !self.warned.contains(words) {
+                observer.warning(text);
+            }
         }
-        let begun = Instant::now();
-        let (model, params) = (self.engine.model(), self.engine.evaluated());
-        let Some(nats) = evaluate::nats(model, params, &images, self.config.batch_size, 1, stop)
-        else {
+        self.warned
+            .retain(|words| !words.starts_with(&format!("{origin}: ")));
+        self.warned.extend(now);
+    }
+
+    /// Judges the parameters on the validation split and tells the observer of the epoch; false if
+    /// it was stopped before. Scores of whole sets are asked only where it may take long (`dear`).
+    fn judge(
+        &mut self,
+        train: Option<&Event>,
+        dear: bool,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<bool, Error> {
+        let Some(figures) = self.validate(dear, observer, stop)? else {
             return Ok(false);
         };
-        let estimate = Estimate::of(&nats);
-        if !estimate.mean.is_finite() {
+        observer.epoch(train, &figures);
+        Ok(true)
+    }
+
+    /// The figures of the validation split; keeps the parameters if they are the best so far.
+    /// Nothing if it was stopped before. A model that has no score has nothing to select by.
+    fn validate(
+        &mut self,
+        dear: bool,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<Option<Vec<Figure>>, Error> {
+        let images = Images::evaluation(self.data, Split::Valid, self.config.binarize);
+        let mut scores = self.engine.model().scores();
+        scores.extend(self.judges.iter().map(|judge| Scored::Set(&**judge)));
+        scores.retain(|score| dear || matches!(score, Scored::Images(_)));
+        if images.is_empty() || scores.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let begun = Instant::now();
+        let evaluation = Evaluation {
+            model: self.engine.model(),
+            params: self.engine.evaluated(),
+            train: &Images::evaluation(self.data, Split::Train, self.config.binarize),
+            split: &images,
+            batch_size: self.config.batch_size,
+            samples: 1,
+            seed: self.config.seed,
+            thorough: false,
+        };
+        let Some(measured) = evaluation.run(&scores, stop) else {
+            return Ok(None);
+        };
+        let figures: Vec<Figure> = measured.iter().map(|of| of.figure).collect();
+        let step = self.engine.steps();
+        if let Some(figure) = figures.iter().find(|figure| !figure.value.is_finite()) {
             return Err(Error::NotFinite {
-                step: self.engine.steps(),
-                what: "mean of nats over the validation split".into(),
-                found: estimate.mean,
+                step,
+                what: format!("mean of {} over the validation split", figure.info.name),
+                found: figure.value,
             });
         }
-        if self.best.is_none_or(|best| estimate.mean < best) {
-            checkpoint::write_best(&self.dir, &self.engine, estimate.mean)?;
-            self.best = Some(estimate.mean);
+        let primary = self.primary().map(|info| info.name);
+        let chosen = (figures.first()).filter(|figure| Some(figure.info.name) == primary);
+        if let Some(figure) = chosen {
+            let better = figure.info.better;
+            self.last = Some(figure.value);
+            if self
+                .best
+                .is_none_or(|best| better.is_better(figure.value, best))
+            {
+                checkpoint::write_best(&self.dir, &self.config, &self.engine, figure)?;
+                self.best = Some(figure.value);
+            }
         }
-        let event = Event {
-            step: self.engine.steps(),
+        let mut event = Event {
+            step,
             epoch: self.place.epoch + 1,
             split: Split::Valid.name().into(),
-            nats: Some(estimate.mean),
+            nats: None,
             images_per_second: rate(images.len(), begun.elapsed()),
             seconds: self.clock.seconds(),
-            parts: BTreeMap::from([("nats_standard_error".into(), estimate.standard_error)]),
+            parts: BTreeMap::new(),
         };
+        for Figure {
+            info,
+            value,
+            standard_error,
+        } in &figures
+        {
+            if info.is_likelihood() && event.nats.is_none() {
+                event.nats = Some(*value);
+            } else {
+                event.parts.insert(info.name.into(), *value);
+            }
+            if standard_error.is_finite() {
+                let name = format!("{}_standard_error", info.name);
+                event.parts.insert(name, *standard_error);
+            }
+        }
         self.validated = true;
         self.log.write(&event)?;
         observer.event(&event);
-        Ok(true)
+        if dear {
+            let told = self
+                .judges
+                .iter()
+                .flat_map(|judge| judge.warnings(&figures));
+            let told = told.collect();
+            self.warn("samples", told, observer);
+        }
+        Ok(Some(figures))
     }
 
     fn save(&mut self) -> Result<(), Error> {
@@ -385,10 +554,22 @@ fn order(data: &Dataset, config: &Config, place: &Place) -> Vec<u32> {
     dataset::permutation(data.split(Split::Train).len(), config.seed, place.epoch)
 }
 
-/// The model of a run on these data, untrained.
-fn build(entry: &Entry, config: &Config, data: &Dataset) -> Result<Engine, Error> {
+/// The model of a run on these data, untrained; at the beginning of a run with what it takes over
+/// from another one.
+fn build(
+    entry: &Entry,
+    config: &Config,
+    data: &Dataset,
+    begins: bool,
+) -> Result<(Engine, Option<Taken>), Error> {
     config.check_data(data)?;
     let recipe = config.recipe(entry)?;
-    let (model, params) = (entry.build)(&config.hypers(entry)?, &config.image, config.seed)?;
-    Ok(Engine::new(model, params, recipe))
+    let hypers = config.hypers(entry)?;
+    let images = Images::evaluation(data, Split::Train, config.binarize);
+    let summary = DataSummary::of(&images);
+    let setup = Setup::new(&hypers, config.image, &summary, config.seed);
+    let (model, mut params) = entry.make(&setup)?;
+    let start = config.from.as_ref().filter(|_| begins);
+    let taken = start.map(|start| start.take(&mut params)).transpose()?;
+    Ok((Engine::new(model, params, recipe), taken))
 }

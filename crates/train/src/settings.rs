@@ -3,7 +3,6 @@
 use nn::hyper::{Hypers, Value as Kind};
 use nn::optim::Optimiser;
 use nn::schedule::Schedule;
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use toml::{Table, Value};
 
@@ -72,7 +71,11 @@ pub(crate) fn hypers_to_toml(hypers: &Hypers) -> Table {
 pub(crate) fn hyper_to_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Array(list) => list.iter().map(hyper_to_text).collect::<Vec<_>>().join(","),
+        // In brackets: a list of one number is not that number.
+        Value::Array(list) => {
+            let list: Vec<_> = list.iter().map(hyper_to_text).collect();
+            format!("[{}]", list.join(","))
+        }
         other => other.to_string(),
     }
 }
@@ -126,18 +129,6 @@ pub(crate) fn check_schedule(schedule: &Schedule) -> Result<(), String> {
     }
 }
 
-/// Serde for [`ImageSpec`](nn::model::ImageSpec).
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "nn::model::ImageSpec", deny_unknown_fields)]
-pub(crate) struct Image {
-    height: usize,
-    width: usize,
-    channels: usize,
-    levels: usize,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    classes: Option<usize>,
-}
-
 /// Serde for what is written as text: `Display` and `FromStr`.
 pub(crate) mod text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
@@ -160,6 +151,15 @@ pub(crate) mod text {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_stays_a_list() {
+        let text = |toml: &str| hyper_to_text(&toml.parse::<Table>().unwrap()["x"]);
+        assert_eq!(text("x = 20"), "20");
+        assert_eq!(text("x = \"relu\""), "relu");
+        assert_eq!(text("x = [20]"), "[20]");
+        assert_eq!(text("x = [20, 30]"), "[20,30]");
+    }
 
     #[test]
     fn times_have_units() {

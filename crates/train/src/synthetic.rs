@@ -8,8 +8,8 @@ use std::ops::Range;
 /// The share of pixels that are white, as in binary MNIST.
 const WHITE: f64 = 0.2;
 
-/// A batch that is the same at every step: independent pixels, a fifth of them at the highest
-/// level and the others at 0; classes in turn. What a training step costs does not depend on what
+/// A batch that is the same at every step: independent pixels, a fifth of them 1, which is the
+/// highest level, and the others 0; classes in turn. What a training step costs does not depend on what
 /// is in the images.
 pub struct Synthetic {
     spec: ImageSpec,
@@ -20,14 +20,7 @@ impl Synthetic {
     /// `count` images.
     pub fn new(spec: ImageSpec, count: usize) -> Synthetic {
         let mut stream = random::stream(&[random::word("bench")]);
-        let white = (spec.levels - 1) as f32;
-        let pixel = |_| {
-            if random::uniform(&mut stream) < WHITE {
-                white
-            } else {
-                0.0
-            }
-        };
+        let pixel = |_| f32::from(random::uniform(&mut stream) < WHITE);
         Synthetic {
             pixels: (0..count * spec.dims()).map(pixel).collect(),
             spec,
@@ -36,14 +29,7 @@ impl Synthetic {
 
     /// Images like those of binary MNIST: 28x28, two levels, ten classes.
     pub fn binary_mnist(count: usize) -> Synthetic {
-        let spec = ImageSpec {
-            height: 28,
-            width: 28,
-            channels: 1,
-            levels: 2,
-            classes: Some(10),
-        };
-        Synthetic::new(spec, count)
+        Synthetic::new(ImageSpec::binary_mnist(), count)
     }
 
     /// What the images are like.
@@ -55,11 +41,11 @@ impl Synthetic {
     pub fn batch(&self, range: Range<usize>) -> Batch {
         let spec = &self.spec;
         let pixels = &self.pixels[range.start * spec.dims()..range.end * spec.dims()];
-        let shape = [range.len(), spec.height, spec.width, spec.channels];
-        Batch {
-            images: Tensor::new(shape, pixels),
-            labels: (spec.classes).map(|n| range.clone().map(|i| (i % n) as u32).collect()),
-            noise: range.map(|i| i as u64).collect(),
+        let images = Tensor::new(spec.shape(range.len()), pixels);
+        let batch = Batch::new(images, range.clone().map(|i| i as u64).collect::<Vec<_>>());
+        match spec.classes {
+            Some(n) => batch.with_labels(range.map(|i| (i % n) as u32).collect::<Vec<_>>()),
+            None => batch,
         }
     }
 }

@@ -36,14 +36,32 @@ pub struct Trained {
 }
 
 impl Trained {
-    /// Reads them from the run's directory.
+    /// Reads them from the run's directory. `config` may differ from the run's own in what does
+    /// not change the parameters, as the number of orderings that a likelihood averages over.
     ///
     /// # Errors
     /// If the configuration does not fit `entry`, or the file is missing or damaged.
     pub fn read(dir: &RunDir, entry: &Entry, config: &Config) -> Result<Trained, Error> {
+        Trained::read_by(dir, entry, config, checkpoint::read_evaluated)
+    }
+
+    /// Reads the last parameters, or their moving average, whether or not they were the best.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_last(dir: &RunDir, entry: &Entry, config: &Config) -> Result<Trained, Error> {
+        Trained::read_by(dir, entry, config, checkpoint::read_last)
+    }
+
+    fn read_by(
+        dir: &RunDir,
+        entry: &Entry,
+        config: &Config,
+        read: fn(&RunDir, &Config, &mut Params<f32>) -> Result<u64, Error>,
+    ) -> Result<Trained, Error> {
         let (model, mut params) =
-            (entry.build)(&config.hypers(entry)?, &config.image, config.seed)?;
-        let step = checkpoint::read_evaluated(dir, &mut params)?;
+            entry.build_for(&config.hypers(entry)?, config.image, config.seed)?;
+        let step = read(dir, &read_config(dir)?, &mut params)?;
         Ok(Trained {
             model,
             params,

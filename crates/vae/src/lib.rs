@@ -1,10 +1,34 @@
 #![forbid(unsafe_code)]
 #![doc = include_str!("../README.md")]
 
-mod mlp;
+mod autoencoder;
+mod bound;
+mod corrupt;
+mod fitted;
+mod generate;
+mod judge;
+mod loss;
+mod model;
+mod network;
+mod output;
+mod pca;
+mod prior;
+mod stage;
+mod table;
 
-pub use mlp::{Elbo, Vae};
+pub use autoencoder::Autoencoder;
+pub use bound::{Objective, importance_bound, kl_of_dimensions, with_free_bits};
+pub use model::{Elbo, Vae};
+pub use network::{Decoder, Encoder, Layout, one_hot};
 use nn::model::Entry;
+pub use output::Output;
+pub use pca::Pca;
+pub use prior::{Mixture, Prior, log_normal};
 
-/// The models of this crate: one paper, one file, one name here.
-pub const MODELS: &[Entry] = &[mlp::ENTRY];
+/// The models of this crate.
+pub const MODELS: &[Entry] = &[
+    table::VAE,
+    table::CONV_VAE,
+    autoencoder::AUTOENCODER,
+    autoencoder::CONV_AUTOENCODER,
+];

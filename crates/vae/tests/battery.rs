@@ -8,13 +8,7 @@ use nn::random::{normal, normal_tensor, stream, uniform};
 use nn::{Builder, Params};
 use vae::{MODELS, Vae};
 
-const SPEC: ImageSpec = ImageSpec {
-    height: 3,
-    width: 4,
-    channels: 1,
-    levels: 2,
-    classes: None,
-};
+const SPEC: ImageSpec = ImageSpec::new(3, 4, 1, 2);
 
 fn small(seed: u64) -> (Vae, Params<f32>) {
     let mut params = Params::new();

@@ -2,11 +2,11 @@
 
 use crate::output::{counted, print, print_json, thousands};
 use crate::{failure, registry};
-use nn::hyper::Hypers;
+use nn::model::{Accepts, ImageSpec};
 use serde::Serialize;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use train::{Engine, Pool, Synthetic, Tally};
+use train::{Engine, Pace, Pool, Synthetic, Tally};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -24,6 +24,12 @@ pub(crate) struct Args {
     /// A hyper-parameter; may be given again. `genzoo models MODEL` lists them.
     #[arg(long, value_name = "KEY=VALUE", value_parser = super::key_value)]
     set: Vec<(String, String)>,
+    /// Height, width and colours of the images.
+    #[arg(long, value_name = "HxW[xC]", default_value = "28x28", value_parser = super::image)]
+    image: [usize; 3],
+    /// Values a pixel can take [default: 2, or 256 for models of grey levels and for RGB].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=256))]
+    levels: Option<u32>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -41,6 +47,8 @@ fn seconds(text: &str) -> Result<f64, String> {
 #[derive(Serialize)]
 struct Report<'a> {
     model: &'a str,
+    image: [usize; 3],
+    levels: usize,
     batch_size: usize,
     threads: usize,
     images_per_second: f64,
@@ -49,6 +57,8 @@ struct Report<'a> {
     peak_gflops: f64,
 }
 
+/// Classes of the synthetic images, which come in turn.
+const CLASSES: usize = 10;
 /// Steps before measuring: memory is allocated, clocks settle.
 const WARM_UP: usize = 3;
 /// The fewest steps to take a median of.
@@ -56,15 +66,33 @@ const FEWEST: usize = 5;
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let entry = registry::find(&args.model)?;
-    let mut hypers = Hypers::defaults(entry.name, entry.hypers);
+    let mut hypers = entry.defaults();
     for (key, value) in &args.set {
         hypers.set(key, value).map_err(failure::hyper_usage)?;
     }
-    let mut recipe = (entry.recipe)();
+    let [height, width, channels] = args.image;
+    let accepts = (entry.accepts)(&hypers);
+    let levels = match args.levels {
+        Some(levels) => levels as usize,
+        None if accepts == Accepts::Levels || accepts == Accepts::Any && channels > 1 => 256,
+        None => 2,
+    };
+    if !accepts.levels(levels) {
+        let message = format!(
+            "--levels {levels}: the pixels of {} are {}",
+            entry.name,
+            accepts.name()
+        );
+        return Err(failure::usage(message, ""));
+    }
+    let spec = ImageSpec::new(height, width, channels, levels).with_classes(CLASSES);
+    let mut recipe = entry.recipe_for(&hypers, spec);
     recipe.batch_size = args.batch_size.map_or(recipe.batch_size, |n| n as usize);
     let size = recipe.batch_size;
-    let input = Synthetic::binary_mnist(size);
-    let (model, params) = (entry.build)(&hypers, input.spec(), 0).map_err(failure::hyper_usage)?;
+    let input = Synthetic::new(spec, size);
+    let (model, params) = entry
+        .build_for(&hypers, spec, 0)
+        .map_err(failure::hyper_usage)?;
     let mut engine = Engine::new(model, params, recipe);
     let pool = Pool::new(args.threads.map(|n| n as usize))?;
     let threads = pool.threads();
@@ -75,7 +103,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let mut tally = Tally::default();
         let mut step = || {
             let begun = Instant::now();
-            engine.step(size, &part, 1.0, &mut tally)?;
+            engine.step(size, &part, Pace::STEADY, &mut tally)?;
             Ok::<_, train::Error>(begun.elapsed())
         };
         for _ in 0..WARM_UP {
@@ -99,6 +127,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.json {
         print_json(&Report {
             model: entry.name,
+            image: args.image,
+            levels,
             batch_size: size,
             threads,
             images_per_second: rate,
@@ -109,7 +139,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         let gflops = operations as f64 / median / 1e9;
         print(format!(
-            "{}: {size} images a step, {}, {}, median of {} steps\n\
+            "{}: {size} images of {height}x{width}x{channels} a step, {}, {}, median of {} steps\n\
              {} images/s, {:.3} ms a step\n\
              {gflops:.1} GFLOP/s in products and convolutions, {:.0}% of the {peak:.0} that {} can do\n\
              peak memory {}",

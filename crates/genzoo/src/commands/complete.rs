@@ -2,7 +2,7 @@
 
 use crate::failure;
 use crate::finished::{Finished, From};
-use crate::output::print;
+use crate::output::print_about;
 use crate::picture::Picture;
 use crate::pixels::Pixels;
 use grad::Tensor;
@@ -40,7 +40,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "T", default_value_t = 1.0, value_parser = super::temperature)]
     temperature: f32,
     /// Equal seeds give equal images.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     seed: u64,
     /// The PNG file to write: a row for each image, with the image, what is given, completions.
     #[arg(long, value_name = "FILE", default_value = "completions.png")]
@@ -71,21 +76,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let dims = known.len();
     let shape = originals.shape().with(0, count * each);
-    let request = CompletionRequest {
-        images: Tensor::from_fn(shape, |i| {
-            originals.data()[i / (each * dims) * dims + i % dims]
-        }),
-        known: known.clone(),
-        seed: args.seed,
-        class: args.class,
-        temperature: args.temperature,
-    };
+    let images = Tensor::from_fn(shape, |i| {
+        originals.data()[i / (each * dims) * dims + i % dims]
+    });
+    let request = CompletionRequest::new(images, known.clone(), args.seed)
+        .classes(args.class)
+        .temperature(args.temperature);
     let pool = Pool::new(args.threads.map(|n| n as usize))?;
     let drawn = pool.run(|| {
         let completer = run.model().completer()?;
         Some(completer.complete(&run.trained.params.constants(), &request))
     });
     let drawn = drawn.expect("looked at above");
+    run.check_finite(&drawn)?;
 
     let per_row = each + 2;
     let mut cells = Vec::with_capacity(count * per_row * dims);
@@ -102,11 +105,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let cells = Tensor::new(shape.with(0, count * per_row), &cells);
     Picture::grid(&cells, per_row).save(&args.out)?;
     let share = known.iter().filter(|&&known| known).count() as f64 / dims as f64;
-    print(format!(
-        "{each} completions of each of {count} images in {}: the image, the {:.0}% that are given, completions",
-        args.out.display(),
-        100.0 * share
-    ))?;
+    print_about(
+        &args.out,
+        format!(
+            "{each} completions of each of {count} images in {}: the image, the {:.0}% that are given, completions",
+            args.out.display(),
+            100.0 * share
+        ),
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -115,10 +121,7 @@ fn known(args: &Args, run: &Finished) -> anyhow::Result<Vec<bool>> {
     let spec = run.config.image;
     let row = spec.width * spec.channels;
     if let Some(path) = &args.mask {
-        let grey = nn::model::ImageSpec {
-            channels: 1,
-            ..spec
-        };
+        let grey = spec.with_channels(1);
         let mask = Pixels::open(path, &grey)?;
         let flags = mask.data.iter().map(|&x| x >= 128);
         return Ok(flags.flat_map(|flag| vec![flag; spec.channels]).collect());
@@ -136,9 +139,11 @@ fn originals(args: &Args, run: &Finished) -> anyhow::Result<Tensor<f32>> {
     let spec = run.config.image;
     if args.images.is_empty() {
         let data = run.data(args.data.as_ref())?;
+        let test = dataset::Split::Test;
+        let most = data.split(test).len().min(8) as u32;
         let from = args.from.clone().unwrap_or(From {
-            split: dataset::Split::Test,
-            range: Some(0..8),
+            split: test,
+            range: Some(0..most),
         });
         let (images, indices) = run.images(&data, &from)?;
         return Ok(images.batch(&indices).images);

@@ -3,13 +3,13 @@
 
 use crate::failure;
 use crate::finished::{Finished, From};
-use crate::output::{print, thousands};
+use crate::output::{print, print_about, read_file, thousands, write_file};
 use crate::picture::Picture;
 use crate::pixels::{Pixels, to_levels};
 use anyhow::Context;
-use autoregressive::lossless::{Archive, Codec, Levels};
 use dataset::formats::{FORMATS, HEAD, Part};
 use dataset::{Form, ImageShape, Parcel};
+use lossless::{Archive, Codec, Levels};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use train::Pool;
@@ -19,7 +19,8 @@ pub(crate) struct Args {
     /// The directory of a run of a model that draws one pixel after another.
     run: PathBuf,
     /// Files of images as the model has learned: IDX, CIFAR-10 binary, .amat of 0 and 1, or PNG (of
-    /// which the pixels come back, not the packing).
+    /// which the pixels come back, not the packing). A model with several orderings codes with the
+    /// first.
     #[arg(
         value_name = "FILE",
         conflicts_with = "from",
@@ -75,17 +76,40 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         add_classes(&args, &run, &parcel, labels, &mut images.classes)?;
         parcels.push(parcel);
     }
+    if let Some(name) = Parcel::twice(&parcels) {
+        return Err(failure::failed(
+            format!("{name:?} is the name of two files: decompressed, one would replace the other"),
+            "compress them into two archives, or rename one",
+        ));
+    }
+    if let Some(input) = args.files.iter().find(|input| is_one(input, &args.out)) {
+        return Err(failure::failed(
+            format!(
+                "--out {}: that is one of the files to compress",
+                input.display()
+            ),
+            "--out names another file",
+        ));
+    }
     let pool = Pool::new(args.threads.map(|n| n as usize))?;
     let bytes = pool.run(|| codec.write(&images, &Parcel::encode(&parcels)))?;
-    train::write_whole(&args.out, &bytes)?;
+    write_file(&args.out, &bytes)?;
     let (dims, pixels) = (run.config.image.dims(), images.levels.len());
-    print(format!(
-        "{} images of {dims} pixels in {}: {} bytes, {:.4} bits a dimension",
-        thousands((pixels / dims) as u64),
-        args.out.display(),
-        thousands(bytes.len() as u64),
-        8.0 * bytes.len() as f64 / pixels as f64
-    ))?;
+    print_about(
+        &args.out,
+        format!(
+            "{} images of {dims} pixels in {}: {} bytes, {:.4} bits a dimension",
+            thousands((pixels / dims) as u64),
+            args.out.display(),
+            thousands(bytes.len() as u64),
+            8.0 * bytes.len() as f64 / pixels as f64
+        ),
+    )?;
+    let orderings = run.model().coder().map_or(1, |coder| coder.orderings());
+    if orderings > 1 {
+        let text = format!("coded with the first of {orderings} orderings, not with their mixture");
+        print_about(&args.out, text)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -93,7 +117,7 @@ pub(crate) fn back(args: BackArgs) -> anyhow::Result<ExitCode> {
     let run = Finished::open(&args.run)?;
     let codec = codec(&run)?;
     let place = args.archive.display().to_string();
-    let bytes = std::fs::read(&args.archive).with_context(|| place.clone())?;
+    let bytes = read_file(&args.archive)?;
     let archive = Archive::parse(&bytes).with_context(|| place.clone())?;
     let parcels = Parcel::parse(archive.note()).with_context(|| place.clone())?;
     let counts = parcels
@@ -136,7 +160,7 @@ pub(crate) fn back(args: BackArgs) -> anyhow::Result<ExitCode> {
     }
     std::fs::create_dir_all(&args.out).with_context(|| format!("{}", args.out.display()))?;
     for ((path, bytes), parcel) in files.iter().zip(&parcels) {
-        train::write_whole(path, bytes)?;
+        write_file(path, bytes)?;
         print(format!(
             "{}: {} images, {} bytes",
             path.display(),
@@ -145,6 +169,12 @@ pub(crate) fn back(args: BackArgs) -> anyhow::Result<ExitCode> {
         ))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether two paths lead to one file that is there.
+fn is_one(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| path.canonicalize().ok();
+    place(a).is_some() && place(a) == place(b)
 }
 
 /// The run's model as an encoder and decoder.
@@ -196,12 +226,14 @@ fn split(
 fn file(path: &Path, run: &Finished, levels: &mut Vec<u8>) -> anyhow::Result<Parcel> {
     let spec = run.config.image;
     let place = path.display();
-    let bytes = std::fs::read(path).with_context(|| place.to_string())?;
+    let bytes = read_file(path)?;
     let name = path.file_name().and_then(|name| name.to_str());
-    let name = name.filter(|name| name.len() < 256);
-    let Some(name) = name else {
-        let message = format!("{place}: expected a name of at most 255 bytes of UTF-8");
-        return Err(failure::failed(message, ""));
+    let Some(name) = name.filter(|name| Parcel::is_plain(name)) else {
+        let message = format!(
+            "{place}: expected a name of at most 255 bytes of UTF-8 without control characters, \
+             colons and backslashes, so that it can be written again on any system"
+        );
+        return Err(failure::failed(message, "rename the file"));
     };
     let of_levels = |pixels: &[u8]| {
         to_levels(pixels, spec.levels).map_err(|pixel| {
@@ -210,7 +242,7 @@ fn file(path: &Path, run: &Finished, levels: &mut Vec<u8>) -> anyhow::Result<Par
         })
     };
     if bytes.starts_with(b"\x89PNG") {
-        let (found, scale) = of_levels(&Pixels::open(path, &spec)?.data)?;
+        let (found, scale) = of_levels(&Pixels::exact(path, &bytes, &spec)?.data)?;
         levels.extend(found);
         return Ok(Parcel {
             name: name.into(),

@@ -1,17 +1,17 @@
-//! `genzoo eval`: how likely a trained model finds a split.
+//! `genzoo eval`: what a trained model is judged to be on a split.
 
 use crate::failure;
 use crate::finished::Finished;
-use crate::output::{print, print_json, table, thousands};
+use crate::output::{note, print, print_json, table, thousands};
 use dataset::Split;
-use nn::model::Entry;
+use nn::model::{Better, Entry, Figure, Kind, NATS, Scored};
 use nn::stats::{Estimate, bits_per_dim};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use toml::{Table, Value};
-use train::{Config, Images, Pool};
+use train::{Config, Evaluation, Images, Measured, Pool};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -24,7 +24,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "test")]
     split: Split,
     /// Draws an image, where the model is stochastic; more give a tighter bound.
-    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     samples: u32,
     /// Orderings of the pixels that the likelihood averages over, where the model has several
     /// [default: as trained].
@@ -44,19 +44,33 @@ struct Report<'a> {
     model: &'a str,
     split: &'a str,
     examples: usize,
+    /// Of the likelihood, where the model tells one.
     #[serde(flatten)]
-    figures: Figures,
-    bound: bool,
+    likelihood: Option<Likelihood>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bound: Option<bool>,
+    scores: Vec<Line>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     classes: Vec<OfClass>,
 }
 
-/// What is said of some images.
+/// The likelihood of some images.
 #[derive(Serialize)]
-struct Figures {
+struct Likelihood {
     nats: f64,
-    nats_standard_error: f64,
+    nats_standard_error: Option<f64>,
     bits_per_dim: f64,
+}
+
+/// A figure.
+#[derive(Serialize)]
+struct Line {
+    name: &'static str,
+    value: f64,
+    standard_error: Option<f64>,
+    unit: &'static str,
+    kind: &'static str,
+    better: &'static str,
 }
 
 /// What is said of the images of a class.
@@ -65,18 +79,36 @@ struct OfClass {
     class: u32,
     examples: usize,
     #[serde(flatten)]
-    figures: Figures,
+    likelihood: Option<Likelihood>,
+    scores: Vec<Line>,
 }
 
-impl Figures {
-    fn of(nats: &[f64], dims: usize) -> Figures {
-        let estimate = Estimate::of(nats);
-        Figures {
-            nats: estimate.mean,
-            nats_standard_error: estimate.standard_error,
-            bits_per_dim: bits_per_dim(estimate.mean, dims),
+impl Likelihood {
+    fn of(figures: &[Figure], dims: usize) -> Option<Likelihood> {
+        let figure = figures.iter().find(|figure| figure.info.is_likelihood())?;
+        Some(Likelihood {
+            nats: figure.value,
+            nats_standard_error: finite(figure.standard_error),
+            bits_per_dim: bits_per_dim(figure.value, dims),
+        })
+    }
+}
+
+impl Line {
+    fn of(figure: &Figure) -> Line {
+        Line {
+            name: figure.info.name,
+            value: figure.value,
+            standard_error: finite(figure.standard_error),
+            unit: figure.info.unit,
+            kind: figure.info.kind.name(),
+            better: figure.info.better.name(),
         }
     }
+}
+
+fn finite(x: f64) -> Option<f64> {
+    Some(x).filter(|x| x.is_finite())
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -85,10 +117,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(orderings) => with_orderings(entry, &config, orderings),
     })?;
     let (entry, config) = (run.entry, &run.config);
-    let Some(likelihood) = run.model().likelihood() else {
-        return Err(run.cannot("does not tell how likely an image is"));
-    };
-    let bound = likelihood.is_bound();
+    let scores = run.model().scores();
+    if scores.is_empty() {
+        return Err(run.cannot("has nothing that it is judged by"));
+    }
+    if args.samples > 1 && !scores.iter().any(is_stochastic) {
+        note(format!(
+            "--samples {}: {} is exact, so it has no effect",
+            args.samples, entry.name
+        ));
+    }
     let data = run.data(args.data.as_ref())?;
     let images = Images::evaluation(&data, args.split, config.binarize);
     if images.is_empty() {
@@ -96,78 +134,166 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Err(failure::failed(message, "--split chooses another"));
     }
     let pool = Pool::new(args.threads.map(|n| n as usize))?;
-    let samples = args.samples as usize;
-    let never = AtomicBool::new(false);
-    let (model, params) = (run.model(), &run.trained.params);
-    let nats = pool.run(|| train::nats(model, params, &images, config.batch_size, samples, &never));
-    let nats = nats.expect("the model tells likelihoods and nobody stops it");
+    let train = Images::evaluation(&data, Split::Train, config.binarize);
+    let measured = pool.run(|| {
+        let evaluation = Evaluation {
+            model: run.model(),
+            params: &run.trained.params,
+            train: &train,
+            split: &images,
+            batch_size: config.batch_size,
+            samples: args.samples as usize,
+            seed: config.seed,
+            thorough: true,
+        };
+        evaluation.run(&run.model().scores(), &AtomicBool::new(false))
+    });
+    let measured = measured.expect("nobody stops it");
     let dims = config.image.dims();
-    let figures = Figures::of(&nats, dims);
+    let figures: Vec<Figure> = measured.iter().map(|of| of.figure).collect();
     let view = data.split(args.split);
-    let label = |i| view.label(i);
-    let classes = by_class(&nats, dims, label);
+    let classes = by_class(&measured, dims, |i| view.label(i));
     if args.json {
+        let of_nats = figures.iter().find(|figure| figure.info.is_likelihood());
         return print_json(&Report {
             model: entry.name,
             split: args.split.name(),
             examples: images.len(),
-            figures,
-            bound,
+            likelihood: Likelihood::of(&figures, dims),
+            bound: of_nats.map(|figure| figure.info.kind == Kind::UpperBound),
+            scores: figures.iter().map(Line::of).collect(),
             classes,
         })
         .map(|()| ExitCode::SUCCESS);
     }
-    let sign = if bound { "-log p(x) <=" } else { "-log p(x) =" };
     let mut text = format!(
-        "{} on {} {} images of {}, binarize {}, parameters of step {}\n\
-         {sign} {:.3} +- {:.3} nats an image, {:.4} +- {:.4} bits a dimension",
+        "{} on {} {} images of {}, binarize {}, parameters of step {}",
         entry.name,
         thousands(images.len() as u64),
         args.split,
         data.name(),
         config.binarize,
         run.trained.step,
-        figures.nats,
-        figures.nats_standard_error,
-        figures.bits_per_dim,
-        bits_per_dim(figures.nats_standard_error, dims),
     );
+    for figure in &figures {
+        text += &format!("\n{}", line(figure, dims));
+    }
     if !classes.is_empty() {
-        let head = ["class", "images", "nats", "+-", "bits a dimension"].map(String::from);
-        let row = |of: &OfClass| {
-            vec![
-                of.class.to_string(),
-                thousands(of.examples as u64),
-                format!("{:.3}", of.figures.nats),
-                format!("{:.3}", of.figures.nats_standard_error),
-                format!("{:.4}", of.figures.bits_per_dim),
-            ]
-        };
-        let rows: Vec<_> = [head.to_vec()]
-            .into_iter()
-            .chain(classes.iter().map(row))
-            .collect();
-        text += &format!("\n\n{}", table(&rows));
+        text += &format!("\n\n{}", table(&rows(&classes, &figures)));
     }
     print(text)?;
     Ok(ExitCode::SUCCESS)
 }
 
+fn is_stochastic(score: &Scored) -> bool {
+    match score {
+        Scored::Images(score) => score.is_stochastic(),
+        Scored::Set(_) => false,
+    }
+}
+
+/// A figure in words.
+fn line(figure: &Figure, dims: usize) -> String {
+    let Figure {
+        info,
+        value,
+        standard_error,
+    } = *figure;
+    if !info.is_likelihood() {
+        let error = match finite(standard_error) {
+            None => String::new(),
+            Some(error) => format!(" +- {error:.4}"),
+        };
+        let name = info.name.replace('_', " ");
+        let better = match info.better {
+            Better::Neither => String::new(),
+            better => format!(", {} is better", better.name()),
+        };
+        return format!("{name} {value:.4}{error} ({}{better})", info.unit);
+    }
+    let sign = match info.kind {
+        Kind::UpperBound => "<=",
+        Kind::Estimate => "~",
+        Kind::Exact | Kind::Metric => "=",
+    };
+    let name = match info.name {
+        NATS => String::new(),
+        name => format!(" ({})", name.replace('_', " ")),
+    };
+    format!(
+        "-log p(x){name} {sign} {value:.3} +- {standard_error:.3} nats an image, \
+         {:.4} +- {:.4} bits a dimension",
+        bits_per_dim(value, dims),
+        bits_per_dim(standard_error, dims),
+    )
+}
+
 /// The figures of each class that occurs, if the images have labels.
-fn by_class(nats: &[f64], dims: usize, label: impl Fn(usize) -> Option<u32>) -> Vec<OfClass> {
-    let mut of_class = std::collections::BTreeMap::<u32, Vec<f64>>::new();
-    for (i, &nats) in nats.iter().enumerate() {
+fn by_class(
+    measured: &[Measured],
+    dims: usize,
+    label: impl Fn(usize) -> Option<u32>,
+) -> Vec<OfClass> {
+    let columns: Vec<(Figure, &Vec<f64>)> = (measured.iter())
+        .filter_map(|of| Some((of.figure, of.values.as_ref()?)))
+        .collect();
+    let Some((_, first)) = columns.first() else {
+        return Vec::new();
+    };
+    let mut of_class = std::collections::BTreeMap::<u32, Vec<usize>>::new();
+    for i in 0..first.len() {
         let Some(class) = label(i) else {
             return Vec::new();
         };
-        of_class.entry(class).or_default().push(nats);
+        of_class.entry(class).or_default().push(i);
     }
-    let classes = of_class.into_iter().map(|(class, nats)| OfClass {
-        class,
-        examples: nats.len(),
-        figures: Figures::of(&nats, dims),
+    let classes = of_class.into_iter().map(|(class, images)| {
+        let figures: Vec<Figure> = (columns.iter())
+            .map(|(figure, values)| {
+                let of: Vec<f64> = images.iter().map(|&i| values[i]).collect();
+                let estimate = Estimate::of(&of);
+                Figure {
+                    value: estimate.mean,
+                    standard_error: estimate.standard_error,
+                    ..*figure
+                }
+            })
+            .collect();
+        OfClass {
+            class,
+            examples: images.len(),
+            likelihood: Likelihood::of(&figures, dims),
+            scores: figures.iter().map(Line::of).collect(),
+        }
     });
     classes.collect()
+}
+
+/// A line for each class: its figures, and bits a dimension where there is a likelihood.
+fn rows(classes: &[OfClass], figures: &[Figure]) -> Vec<Vec<String>> {
+    let told = figures.iter().any(|figure| figure.info.is_likelihood());
+    let mut head: Vec<String> = ["class", "images"].map(String::from).to_vec();
+    for line in classes.first().iter().flat_map(|of| &of.scores) {
+        head.extend([line.name.replace('_', " "), "+-".into()]);
+    }
+    head.extend(told.then(|| "bits a dimension".into()));
+    let row = |of: &OfClass| {
+        let mut row = vec![of.class.to_string(), thousands(of.examples as u64)];
+        for line in &of.scores {
+            row.push(format!("{:.3}", line.value));
+            row.push(
+                line.standard_error
+                    .map_or("?".into(), |error| format!("{error:.3}")),
+            );
+        }
+        row.extend(
+            of.likelihood
+                .as_ref()
+                .map(|of| format!("{:.4}", of.bits_per_dim)),
+        );
+        row
+    };
+    [head].into_iter().chain(classes.iter().map(row)).collect()
 }
 
 /// The hyper-parameters that say how many orderings a model has.
@@ -186,5 +312,12 @@ fn with_orderings(entry: &Entry, config: &Config, orderings: u32) -> anyhow::Res
     let value = Value::Integer(orderings.into());
     let hypers = Table::from_iter([(key.name.to_string(), value)]);
     let layer = Table::from_iter([("hypers".to_string(), Value::Table(hypers))]);
+    let trained = config.hypers(entry)?.count(key.name);
+    if orderings as usize > trained {
+        note(format!(
+            "--orderings {orderings}: {} was trained with {trained}; the others are new to it",
+            entry.name
+        ));
+    }
     Ok(config.with(layer, "the command line")?)
 }

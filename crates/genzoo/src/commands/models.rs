@@ -2,8 +2,7 @@
 
 use crate::output::{print, table, thousands};
 use crate::registry;
-use nn::hyper::Hypers;
-use nn::model::{Entry, ImageSpec, Preset, Recipe};
+use nn::model::{Accepts, Entry, ImageSpec, Preset, Recipe};
 use std::process::ExitCode;
 
 #[derive(clap::Args)]
@@ -12,14 +11,14 @@ pub(crate) struct Args {
     model: Option<String>,
 }
 
-/// What parameters are counted for: binary MNIST.
-const MNIST: ImageSpec = ImageSpec {
-    height: 28,
-    width: 28,
-    channels: 1,
-    levels: 2,
-    classes: Some(10),
-};
+/// What parameters are counted for: MNIST, binary where the model takes that.
+fn mnist(entry: &Entry) -> ImageSpec {
+    let binary = ImageSpec::binary_mnist();
+    match (entry.accepts)(&entry.defaults()) {
+        Accepts::Levels => binary.with_levels(256),
+        Accepts::Binary | Accepts::Any => binary,
+    }
+}
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.model {
@@ -29,29 +28,27 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn parameters(entry: &Entry) -> anyhow::Result<String> {
-    let hypers = Hypers::defaults(entry.name, entry.hypers);
-    let (_, params) = (entry.build)(&hypers, &MNIST, 0)?;
-    Ok(thousands(params.count() as u64))
+/// How many parameters it has and what it can do, of one that is built.
+fn facts(entry: &Entry) -> anyhow::Result<[String; 2]> {
+    let (model, params) = entry.build_for(&entry.defaults(), mnist(entry), 0)?;
+    let parameters = thousands(params.count() as u64);
+    Ok([parameters, model.abilities().join(", ")])
 }
 
 fn list() -> anyhow::Result<String> {
-    let mut rows = vec![
-        ["MODEL", "PARAMETERS", "PAPER", "WHAT IT CAN DO"]
-            .map(String::from)
-            .to_vec(),
-    ];
+    let head = ["MODEL", "PARAMETERS", "PAPER", "WHAT IT CAN DO"];
+    let mut rows = vec![head.map(String::from).to_vec()];
     for entry in registry::models() {
-        let (paper, abilities) = (entry.paper.into(), entry.abilities.into());
+        let [parameters, abilities] = facts(entry)?;
         rows.push(vec![
             entry.name.into(),
-            parameters(entry)?,
-            paper,
+            parameters,
+            entry.paper.into(),
             abilities,
         ]);
     }
-    let note = "Parameters at the default hyper-parameters on 28x28 binary images.\n\
-        `genzoo models MODEL` describes one.";
+    let note = "Parameters at the default hyper-parameters on 28x28 images, binary where that is \
+        possible.\n`genzoo models MODEL` describes one.";
     Ok(format!("{}\n\n{note}", table(&rows)))
 }
 
@@ -60,26 +57,20 @@ fn describe(entry: &Entry) -> anyhow::Result<String> {
         let row = |(name, value): &(&str, String)| vec![format!("  {name}"), value.clone()];
         table(&rows.iter().map(row).collect::<Vec<_>>())
     };
-    let facts = rows(&[
+    let [parameters, abilities] = facts(entry)?;
+    let spec = mnist(entry);
+    let kind = if spec.is_binary() { "binary" } else { "grey" };
+    let parameters = format!("{parameters} at these defaults on 28x28 {kind} images");
+    let mut lines = vec![
         ("paper", entry.paper.into()),
-        (
-            "parameters",
-            format!(
-                "{} at these defaults on 28x28 binary images",
-                parameters(entry)?
-            ),
-        ),
-        ("can do", entry.abilities.into()),
-        (
-            "pixels",
-            if entry.binary {
-                "binary only"
-            } else {
-                "binary or grey"
-            }
-            .into(),
-        ),
-    ]);
+        ("parameters", parameters),
+        ("can do", abilities),
+        ("pixels", (entry.accepts)(&entry.defaults()).name().into()),
+    ];
+    if entry.needs_labels {
+        lines.push(("labels", "needed".into()));
+    }
+    let facts = rows(&lines);
     let hypers: Vec<Vec<String>> = (entry.hypers.iter())
         .map(|hyper| {
             vec![
@@ -88,7 +79,7 @@ fn describe(entry: &Entry) -> anyhow::Result<String> {
             ]
         })
         .collect();
-    let recipe = rows(&recipe(&(entry.recipe)()));
+    let recipe = rows(&recipe(&entry.recipe_for(&entry.defaults(), spec)));
     let hypers = if hypers.is_empty() {
         "  none".into()
     } else {

@@ -1,11 +1,11 @@
 //! `genzoo sample`: new images from a trained model.
 
+use crate::failure;
 use crate::finished::Finished;
-use crate::output::print;
+use crate::output::print_about;
 use crate::picture::{Picture, square};
-use grad::Tensor;
-use nn::Params;
-use nn::model::{CompletionRequest, ImageSpec, Model, SampleRequest};
+use crate::suggest::did_you_mean;
+use nn::model::{SampleRequest, Takes};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use train::Pool;
@@ -20,12 +20,25 @@ pub(crate) struct Args {
     /// The class, for a conditional model [default: the classes in turn].
     #[arg(long, value_name = "C")]
     class: Option<u32>,
-    /// 1 for the model's own distribution, less for more likely images; for models that draw one
-    /// pixel after another.
+    /// 1 for the model's own distribution, less for more likely images; where the model has one.
     #[arg(long, value_name = "T", default_value_t = 1.0, value_parser = super::temperature)]
     temperature: f32,
+    /// Steps of the chain, for models that run one [default: the model's own].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
+    steps: Option<u32>,
+    /// Draw numbers of the code anew that are beyond this, for models that draw one.
+    #[arg(long, value_name = "X", value_parser = super::above_zero)]
+    truncation: Option<f32>,
+    /// One of the model's samplers, where it has several [default: the first].
+    #[arg(long, value_name = "NAME")]
+    sampler: Option<String>,
     /// Equal seeds give equal images.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     seed: u64,
     /// The PNG file to write.
     #[arg(long, value_name = "FILE", default_value = "samples.png")]
@@ -37,45 +50,57 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let run = Finished::open(&args.run)?;
-    if run.model().sampler().is_none() {
+    let Some(sampler) = run.model().sampler() else {
         return Err(run.cannot("does not make new images"));
-    }
-    if args.temperature != 1.0 && run.model().completer().is_none() {
-        return Err(run.cannot("has no temperature"));
-    }
+    };
     run.check_class(args.class)?;
+    let request = request(&args, &run, sampler.takes())?;
     let pool = Pool::new(args.threads.map(|n| n as usize))?;
-    let images = pool.run(|| draw(&args, run.model(), &run.trained.params, &run.config.image));
-    let images = images.expect("looked at above");
-    let count = args.count as usize;
+    let images = pool.run(|| {
+        let sampler = run.model().sampler().expect("looked at above");
+        sampler.sample(&run.trained.params.constants(), &request)
+    });
+    run.check_finite(&images)?;
+    let count = request.count;
     Picture::grid(&images, square(count)).save(&args.out)?;
-    print(format!(
-        "{count} images of {} in {}",
-        run.entry.name,
-        args.out.display()
-    ))?;
+    print_about(
+        &args.out,
+        format!(
+            "{count} images of {} in {}",
+            run.entry.name,
+            args.out.display()
+        ),
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn draw(
-    args: &Args,
-    model: &dyn Model,
-    params: &Params<f32>,
-    image: &ImageSpec,
-) -> Option<Tensor<f32>> {
-    let (count, seed, class) = (args.count as usize, args.seed, args.class);
-    let bound = params.constants();
-    if args.temperature == 1.0 {
-        let request = SampleRequest { count, seed, class };
-        return Some(model.sampler()?.sample(&bound, &request));
+/// What to draw, if the model takes each option that was given.
+fn request(args: &Args, run: &Finished, takes: Takes) -> anyhow::Result<SampleRequest> {
+    let mut request = SampleRequest::new(args.count as usize, args.seed)
+        .classes(args.class)
+        .temperature(args.temperature);
+    request.steps = args.steps.map(|n| n as usize);
+    request.truncation = args.truncation;
+    request.sampler.clone_from(&args.sampler);
+    if args.temperature != 1.0 && !takes.temperature {
+        return Err(run.cannot("has no temperature"));
     }
-    // Nothing is known: new images.
-    let request = CompletionRequest {
-        images: Tensor::zeros([count, image.height, image.width, image.channels]),
-        known: vec![false; image.dims()],
-        seed,
-        class,
-        temperature: args.temperature,
-    };
-    Some(model.completer()?.complete(&bound, &request))
+    if args.steps.is_some() && takes.steps.is_none() {
+        return Err(run.cannot("runs no chain, so it has no number of steps"));
+    }
+    if args.truncation.is_some() && !takes.truncation {
+        return Err(run.cannot("has no truncation"));
+    }
+    if let Some(name) = &args.sampler
+        && !takes.samplers.contains(&&name[..])
+    {
+        let known = match takes.samplers {
+            [] => "one sampler only, without a name".into(),
+            names => names.join(", "),
+        };
+        let message = format!("--sampler {name:?}: {} has {known}", run.entry.name);
+        let near = did_you_mean(name, takes.samplers.iter().copied());
+        return Err(failure::usage(message, near.unwrap_or_default()));
+    }
+    Ok(request)
 }

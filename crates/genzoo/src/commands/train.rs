@@ -1,15 +1,15 @@
 //! `genzoo train`: a new run, or more of an old one.
 
-use crate::output::{counted, print, thousands};
-use crate::progress::{Display, duration};
-use crate::{data_source, failure, gallery, interrupt, registry};
+use crate::output::{counted, note, print, thousands};
+use crate::progress::{Display, duration, figure};
+use crate::{data_source, failure, gallery, interrupt, judging, registry};
 use anyhow::Context;
 use clap::builder::RangedU64ValueParser;
 use dataset::{Binarize, Dataset, Source, Split};
-use nn::hyper::Hypers;
 use nn::model::Entry;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use toml::{Table, Value};
 use train::{Config, Outcome, Pool, RunDir, Session};
@@ -43,7 +43,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "X", value_parser = positive)]
     lr: Option<f64>,
     /// Where all randomness begins [default: 0].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     seed: Option<i64>,
     /// Threads; they do not change results [default: all cores].
     #[arg(long, value_name = "N", value_parser = super::threads())]
@@ -58,12 +58,24 @@ pub(crate) struct Args {
     /// Settings from a file with the keys of a run's config.toml; flags beat it.
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
+    /// Begin with the parameters of another run, or of a safetensors file, that fit by name and
+    /// shape.
+    #[arg(long, value_name = "RUN|FILE")]
+    from: Option<PathBuf>,
+    /// Of those only the ones whose names begin so, as `encoder`.
+    #[arg(long, value_name = "NAME", requires = "from")]
+    prefix: Option<String>,
+    /// Do not judge samples of models that have no score of their own; their last parameters are
+    /// kept then.
+    #[arg(long)]
+    no_judge: bool,
     /// Where the run is put [default: runs/MODEL-DATA-SEED].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Go on with the run in this directory. Only its end and the threads may be set anew.
+    /// Go on with the run in this directory. Only its end, the learning rate and the threads may be
+    /// set anew.
     #[arg(long, value_name = "DIR", conflicts_with_all =
-        ["binarize", "batch_size", "lr", "seed", "set", "preset", "config", "out"])]
+        ["binarize", "batch_size", "seed", "set", "preset", "config", "out", "from"])]
     resume: Option<PathBuf>,
 }
 
@@ -102,12 +114,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
                 ));
             }
             let (_, data) = data_source::open(args.data.as_ref().unwrap_or(&config.data))?;
-            let config = config.with(args.limit(), "the command line")?;
+            let mut layer = args.limit();
+            layer.extend(args.lr.map(|lr| ("lr".into(), Value::Float(lr))));
+            let config = config.with(layer, "the command line")?;
+            let stop = interrupt::flag()?;
             let session = Session::resume(dir, entry, config, &data)?;
-            go(session, entry, &data, &pool)
+            go(session, entry, &data, &pool, !args.no_judge, stop)
         }
         None => {
             let (entry, config, data) = resolve(&args)?;
+            // Before the first file: a stop from here on leaves a run that can be resumed, or none.
+            let stop = interrupt::flag()?;
             let dir = match &args.out {
                 Some(path) => RunDir::create(path)?,
                 None => {
@@ -116,7 +133,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
                 }
             };
             let session = Session::begin(dir, entry, config, &data)?;
-            go(session, entry, &data, &pool)
+            go(session, entry, &data, &pool, !args.no_judge, stop)
         }
     }
 }
@@ -155,6 +172,14 @@ impl Args {
             .iter()
             .map(|(key, value)| (key.clone(), Value::String(value.clone())));
         table.insert("hypers".into(), Value::Table(set.collect()));
+        if let Some(path) = &self.from {
+            let path = path.canonicalize().unwrap_or(path.clone());
+            let mut from = Table::new();
+            from.insert("run".into(), Value::String(path.to_string_lossy().into()));
+            let prefix = self.prefix.clone().map(Value::String);
+            from.extend(prefix.map(|prefix| ("prefix".into(), prefix)));
+            table.insert("from".into(), Value::Table(from));
+        }
         table
     }
 }
@@ -176,7 +201,7 @@ fn resolve(args: &Args) -> anyhow::Result<(&'static Entry, Config, Dataset)> {
         return Err(failure::usage(message, "`genzoo models` lists them"));
     };
     let entry = registry::find(&model)?;
-    let mut hypers = Hypers::defaults(entry.name, entry.hypers);
+    let mut hypers = entry.defaults();
     for (key, value) in &args.set {
         hypers.set(key, value).map_err(failure::hyper_usage)?;
     }
@@ -213,28 +238,38 @@ fn go(
     entry: &Entry,
     data: &Dataset,
     pool: &Pool,
+    judge: bool,
+    stop: &AtomicBool,
 ) -> anyhow::Result<ExitCode> {
     let place = session.dir().path().display().to_string();
     let begun = Instant::now();
-    eprintln!("{}", headline(&session, entry, data, pool));
-    let stop = interrupt::flag()?;
+    note(headline(&session, entry, data, pool));
+    if let Some(taken) = session.taken() {
+        note(taken);
+    }
+    for warning in session.warnings() {
+        note(warning);
+    }
+    if judge {
+        session = judging::judged(session, entry, data, pool, stop)?;
+    }
     let mut display = Display::new(session.done());
     if session.done() >= 1.0 {
-        eprintln!("this run is at its end; --epochs, --steps or --time make it longer");
+        note("this run is at its end; --epochs, --steps or --time make it longer");
     }
     let outcome = session.run(pool, &mut display, stop);
     display.finish();
     match outcome? {
         Outcome::Stopped => {
-            eprintln!(
+            note(format!(
                 "stopped at step {}; everything is in {place}",
                 session.engine().steps()
-            );
-            eprintln!(
+            ));
+            note(format!(
                 "resume with: {} train --resume {}",
                 program(),
                 quoted(&place)
-            );
+            ));
             Ok(ExitCode::from(interrupt::CODE))
         }
         Outcome::Finished => {
@@ -243,10 +278,16 @@ fn go(
                 "run      {place} ({steps} steps, {})",
                 duration(begun.elapsed().as_secs_f64())
             );
-            if let Some(nats) = session.best() {
+            if let Some((info, value)) = session.best() {
                 text += &format!(
-                    "\nvalid    {nats:.2} nats an image; these parameters are kept as the best"
+                    "\nvalid    {} {}; these parameters are kept as the best",
+                    info.name,
+                    figure(value)
                 );
+                // Samples may have become worse again, and much: both are told.
+                if let Some(last) = session.last().filter(|_| !info.is_likelihood()) {
+                    text += &format!(" (the last: {})", figure(last));
+                }
             }
             text += &pool.run(|| gallery::draw(&session, entry, data))?;
             print(text)?;

@@ -146,14 +146,16 @@ struct Forward {
 }
 
 impl Forward {
-    /// Training takes the fastest sums. What is not recorded is an evaluation or a sample, and
-    /// there one pixel at a time must give the same bits as all at once.
     fn apply<T: Element>(geometry: Conv2d, activation: Activation, inputs: &[&Var<T>]) -> Var<T> {
-        let sums = if inputs.iter().any(|x| x.is_recorded()) {
-            Sums::Fast
-        } else {
-            Sums::InOrder
-        };
+        Forward::adding(geometry, activation, inputs, Sums::Fast)
+    }
+
+    fn adding<T: Element>(
+        geometry: Conv2d,
+        activation: Activation,
+        inputs: &[&Var<T>],
+        sums: Sums,
+    ) -> Var<T> {
         let op = Forward {
             geometry,
             activation,
@@ -331,6 +333,41 @@ impl<T: Element> Var<T> {
     ) -> Var<T> {
         assert_differentiable("conv2d", activation);
         Forward::apply(geometry, activation, &[self, w, b, plus])
+    }
+
+    /// act(self * w + b + r) with sums in the order that `sums` says, for `with = [b, r]`, either of
+    /// them left out: [`conv2d`](Self::conv2d) and its siblings take the fastest sums, which a model
+    /// that computes one pixel at a time elsewhere cannot repeat to the bit.
+    ///
+    /// # Panics
+    /// As [`conv2d_plus`](Self::conv2d_plus), if there is an activation or r without a bias.
+    #[track_caller]
+    pub fn conv2d_with(
+        &self,
+        w: &Var<T>,
+        with: [Option<&Var<T>>; 2],
+        activation: Activation,
+        geometry: Conv2d,
+        sums: Sums,
+    ) -> Var<T> {
+        assert_differentiable("conv2d", activation);
+        let (four, three, two);
+        let inputs: &[&Var<T>] = match with {
+            [Some(b), Some(plus)] => {
+                four = [self, w, b, plus];
+                &four
+            }
+            [Some(b), None] => {
+                three = [self, w, b];
+                &three
+            }
+            [None, None] if activation == Activation::Identity => {
+                two = [self, w];
+                &two
+            }
+            [None, _] => panic!("conv2d: an addend or an activation goes together with a bias"),
+        };
+        Forward::adding(geometry, activation, inputs, sums)
     }
 
     /// The gradient by x of <x * w, self>: self, shaped like the output of the convolution, goes

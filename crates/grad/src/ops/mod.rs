@@ -20,6 +20,7 @@ mod loss;
 mod lstm;
 mod matmul;
 mod panels;
+mod pool;
 mod reduce;
 mod relu;
 mod sample;
@@ -76,6 +77,11 @@ pub const TABLE: &[Entry] = &[
     conv::CONV2D,
     conv::CONV2D_INPUT_GRADIENT,
     conv::CONV2D_WEIGHT_GRADIENT,
+    pool::AVERAGE_POOL,
+    pool::AVERAGE_POOL_GRADIENT,
+    pool::MAX_POOL,
+    pool::PLACE_TAPS,
+    pool::PICK_TAPS,
     stretch::SUM,
     stretch::BROADCAST_TO,
     reduce::MAX_AXIS,

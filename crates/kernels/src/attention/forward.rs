@@ -39,7 +39,7 @@ use std::ops::Range;
 
 /// Sums of probabilities beyond this, and first ones below its inverse, are shifted: 2^60, far
 /// from overflow and from loss.
-const LARGE: f64 = (1u64 << 60) as f64;
+pub(super) const LARGE: f64 = (1u64 << 60) as f64;
 /// Tiles of queries below which a head is not cut further.
 const TILES: usize = 8;
 

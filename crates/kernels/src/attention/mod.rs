@@ -13,10 +13,12 @@ mod pack;
 mod pass;
 mod pattern;
 mod product;
+mod step;
 mod tile;
 mod view;
 
 pub use pattern::Pattern;
+pub use step::{Query, Turn};
 pub use view::{Rows, RowsMut, Strides};
 
 use crate::element::Element;

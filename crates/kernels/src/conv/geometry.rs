@@ -299,7 +299,13 @@ impl Conv2d {
     }
 
     /// (n + padding - dilation (k - 1) - 1) / stride + 1, or 0 where the kernel does not fit.
-    fn out_size(n: usize, padding: usize, k: usize, dilation: usize, stride: usize) -> usize {
+    pub(crate) fn out_size(
+        n: usize,
+        padding: usize,
+        k: usize,
+        dilation: usize,
+        stride: usize,
+    ) -> usize {
         (n + padding)
             .checked_sub(dilation * (k - 1) + 1)
             .map_or(0, |room| room / stride + 1)

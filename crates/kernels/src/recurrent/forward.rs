@@ -30,7 +30,7 @@ pub(super) fn run<T: Element>(l: &Lstm, passes: &mut [Forward<T>]) {
         .iter_mut()
         .map(|pass| Job {
             x: pass.x,
-            w: dispatch(isa, Pack { l, pass }),
+            w: packed(isa, l.channels, pass.w),
             h: Shared(pass.h.as_mut_ptr()),
             gates: Shared(pass.gates.as_mut_ptr()),
             states: Shared(pass.states.as_mut_ptr()),
@@ -54,7 +54,7 @@ pub(super) fn run<T: Element>(l: &Lstm, passes: &mut [Forward<T>]) {
 }
 
 /// Most cells of a tile, by a vector of each gate.
-const CELLS: usize = MOST_OF_FOUR;
+pub(super) const CELLS: usize = MOST_OF_FOUR;
 
 /// A pass with its weights in the order in which tiles read them: by vector of channels, tap,
 /// channel seen, gate.
@@ -67,23 +67,28 @@ struct Job<'a, T: Element> {
     walk: Walk,
 }
 
-struct Pack<'a, 'b, T> {
-    l: &'a Lstm,
-    pass: &'a Forward<'b, T>,
+/// Weights in the order in which tiles read them.
+pub(super) fn packed<T: Element>(isa: Isa, channels: usize, w: &[T]) -> Buffer<T> {
+    dispatch(isa, Pack { channels, w })
 }
 
-impl<T: Element> Kernel<T> for Pack<'_, '_, T> {
+struct Pack<'a, T> {
+    channels: usize,
+    w: &'a [T],
+}
+
+impl<T: Element> Kernel<T> for Pack<'_, T> {
     type Output = Buffer<T>;
     #[inline(always)]
     fn run<V: Vector<Element = T>>(self) -> Buffer<T> {
-        let channels = self.l.channels;
+        let channels = self.channels;
         let vectors = channels.div_ceil(V::LANES);
-        let rows = self.pass.scan.taps() * channels;
+        let rows = self.w.len() / (4 * channels).max(1);
         let mut to = Buffer::recycled(vectors * rows * 4 * V::LANES);
         let mut parts = to.chunks_exact_mut(V::LANES);
         for first in (0..channels).step_by(V::LANES) {
             let here = (channels - first).min(V::LANES);
-            for row in self.pass.w.chunks_exact(4 * channels) {
+            for row in self.w.chunks_exact(4 * channels) {
                 for gate in 0..4 {
                     let to = parts.next().expect("as many as there are");
                     let from = &row[gate * channels + first..][..here];
@@ -93,6 +98,21 @@ impl<T: Element> Kernel<T> for Pack<'_, '_, T> {
         }
         to
     }
+}
+
+/// The gates of cells whose sums these are, their new states and hidden states; a cell without a
+/// state before it begins from 0.
+#[inline(always)]
+pub(super) fn cell<V: Vector>(sums: [V; 4], before: Option<V>) -> ([V; 4], V, V) {
+    let [input, forget, output, new] = sums;
+    let (input, forget) = (input.apply(Sigmoid), forget.apply(Sigmoid));
+    let (output, new) = (output.apply(Sigmoid), new.apply(Tanh));
+    let mut state = input * new;
+    if let Some(before) = before {
+        state = forget.mul_add(before, state);
+    }
+    let hidden = output * state.apply(Tanh);
+    ([input, forget, output, new], state, hidden)
 }
 
 struct Picture<'a, 'b, T: Element> {
@@ -166,23 +186,19 @@ impl<T: Element> Picture<'_, '_, T> {
             // vectors as there are of them.
             unsafe { multiply(count, (&seen, scan.taps()), channels, w.as_ptr(), &mut acc) };
             for i in 0..count {
-                let [input, forget, output, new] = acc[i];
-                let (input, forget) = (input.apply(Sigmoid), forget.apply(Sigmoid));
-                let (output, new) = (output.apply(Sigmoid), new.apply(Tanh));
                 // SAFETY: cells lie inside the maps, of which no other job touches this picture;
                 // no slice lives longer than the line that makes it.
                 unsafe {
-                    let mut state = input * new;
-                    if let Some(before) = before[i] {
+                    let before = before[i].map(|before| {
                         let before = job.states.get().add(before * channels + c);
-                        state = forget.mul_add(V::load_ptr_partial(before, len), state);
-                    }
-                    let hidden = output * state.apply(Tanh);
+                        V::load_ptr_partial(before, len)
+                    });
+                    let (values, state, hidden) = cell(acc[i], before);
                     let at = own[i] * channels + c;
                     state.store_ptr_partial(job.states.get().add(at), len);
                     hidden.store_ptr_partial(h.add(at), len);
                     let gates = job.gates.get().add(4 * channels * own[i] + c);
-                    for (gate, value) in [input, forget, output, new].into_iter().enumerate() {
+                    for (gate, value) in values.into_iter().enumerate() {
                         value.store_ptr_partial(gates.add(gate * channels), len);
                     }
                 }

@@ -13,10 +13,12 @@
 //! The structure is PixelRNN's: van den Oord, Kalchbrenner and Kavukcuoglu 2016, arXiv:1601.06759.
 
 mod backward;
+mod cell;
 mod forward;
 mod product;
 mod walk;
 
+pub use cell::Cell;
 pub use walk::Scan;
 
 use crate::buffer::Buffer;

@@ -11,6 +11,7 @@ pub(crate) mod layer_norm;
 pub(crate) mod likelihood;
 pub(crate) mod line;
 pub(crate) mod logistics;
+pub(crate) mod pool;
 pub(crate) mod rows;
 pub(crate) mod softmax;
 
@@ -23,6 +24,7 @@ pub use likelihood::{
     bce_with_logits, bce_with_logits_gradient, cross_entropy, cross_entropy_gradient,
 };
 pub use logistics::{LOG_SCALES, logistic_mixture};
+pub use pool::{Pool2d, average_pool, average_pool_gradient, max_pool, pick_taps, place_taps};
 pub use rows::{logsumexp_rows, max_rows, sum_rows};
 pub use softmax::{log_softmax, log_softmax_gradient, softmax, softmax_gradient};
 

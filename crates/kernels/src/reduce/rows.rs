@@ -172,3 +172,15 @@ to_a_number! {
     /// y\[r\] = ln sum e^x over row r.
     logsumexp_rows LogSumExp super::line::logsumexp::<V>;
 }
+
+/// Sums of rows; long ones in pieces whose sums are added pairwise, as [`sum`](super::sum) does.
+#[track_caller]
+pub(crate) fn sum_rows_body<T: Element>(x: &[T], cols: usize, y: &mut [T]) {
+    if cols <= super::CHUNK {
+        return Sum::body(x, cols, y);
+    }
+    check("sum_rows", "x", x.len(), y.len() * cols);
+    for (y, row) in y.iter_mut().zip(x.chunks_exact(cols)) {
+        *y = super::sum_body(row);
+    }
+}

@@ -5,6 +5,7 @@ pub mod autoregressive;
 mod conv;
 mod gemm;
 pub mod normal;
+pub mod pool;
 pub mod recurrent;
 pub mod rows;
 

@@ -8,6 +8,7 @@
 pub mod bernoulli;
 pub mod categorical;
 pub mod gaussian;
+pub mod pixels;
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,7 @@
 //! The convolution layer.
 
 use crate::init::Init;
+use crate::layers::sums;
 use crate::params::{Bound, Builder, ParamId};
 use grad::kernels::conv::{Conv2d, Padding, Taps};
 use grad::kernels::gemm::Activation;
@@ -146,13 +147,19 @@ impl Conv {
         activation: Activation,
     ) -> Var<T> {
         let (weight, geometry) = (&p[self.weight], self.geometry(x.shape()));
+        let sums = sums(p.mode());
         match self.bias {
-            Some(bias) => x.conv2d_bias(weight, &p[bias], activation, geometry),
-            None if activation == Activation::Identity => x.conv2d(weight, geometry),
+            Some(bias) => {
+                let with = [Some(&p[bias]), None];
+                x.conv2d_with(weight, with, activation, geometry, sums)
+            }
+            None if activation == Activation::Identity => {
+                x.conv2d_with(weight, [None, None], activation, geometry, sums)
+            }
             None => {
                 // Only together with a bias is the activation part of the same pass.
                 let zeros = Var::constant(Tensor::zeros([geometry.out_channels]));
-                x.conv2d_bias(weight, &zeros, activation, geometry)
+                x.conv2d_with(weight, [Some(&zeros), None], activation, geometry, sums)
             }
         }
     }

@@ -45,4 +45,14 @@ impl LayerNorm {
         );
         x.layer_norm(gain, &p[self.bias], self.eps)
     }
+
+    /// The gain and the bias, each `[C]`.
+    pub fn parameters(&self) -> [ParamId; 2] {
+        [self.weight, self.bias]
+    }
+
+    /// What is added to the variance.
+    pub fn epsilon(&self) -> f64 {
+        self.eps
+    }
 }

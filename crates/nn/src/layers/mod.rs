@@ -11,6 +11,7 @@ mod dropout;
 mod embedding;
 mod layer_norm;
 mod linear;
+mod pool;
 #[cfg(test)]
 mod tests;
 
@@ -21,8 +22,9 @@ pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
+pub use pool::{AveragePool, MaxPool, global_average_pool};
 
-pub use grad::kernels::conv::{Padding, Taps};
+pub use grad::kernels::conv::{Padding, Sums, Taps};
 pub use grad::kernels::gemm::Activation;
 
 /// What a layer whose training differs from its use is applied for.
@@ -32,4 +34,13 @@ pub enum Mode {
     Train,
     /// Evaluation and sampling.
     Evaluate,
+}
+
+/// How convolutions add in this mode. Training takes the fastest sums. In evaluation and sampling
+/// one pixel at a time must give the same bits as all at once, so there is one order.
+pub fn sums(mode: Mode) -> Sums {
+    match mode {
+        Mode::Train => Sums::Fast,
+        Mode::Evaluate => Sums::InOrder,
+    }
 }

@@ -1,0 +1,113 @@
+//! Activation normalisation, a learned mixture of channels, an affine coupling; again and again.
+//!
+//! D. P. Kingma and P. Dhariwal 2018, "Glow: Generative Flow with Invertible 1x1 Convolutions",
+//! arXiv:1807.03039, section 3.
+//!
+//! ```text
+//! y - 1/2 -> scales times:
+//!     squeeze                                        [H, W, C] -> [H/2, W/2, 4 C]
+//!     depth times: act norm, 1x1, affine coupling    its network 3x3, 1x1, 3x3, the last from 0
+//!     half of the channels are done, scaled and shifted by a network of the rest
+//! ```
+
+use crate::coupling::{Coupling, Partition, Transform};
+use crate::dequantise;
+use crate::layer::Flow;
+use crate::mix::Mix;
+use crate::multiscale::{self, SCALES};
+use crate::net::{ConvSizes, Net};
+use crate::norm::ActNorm;
+use crate::options::{self, CONDITIONAL};
+use crate::prior::Prior;
+use nn::Builder;
+use nn::hyper::{Hyper, HyperError, Value};
+use nn::model::{Built, Entry, Preset, Recipe, Setup};
+use nn::optim::Optimiser;
+use nn::schedule::Schedule;
+
+pub(crate) const ENTRY: Entry = Entry::new(
+    "glow",
+    "flow of 1x1 convolutions and affine couplings",
+    build,
+)
+.paper("Kingma & Dhariwal 2018, arXiv:1807.03039")
+.hypers(&[
+    SCALES,
+    Hyper {
+        name: "depth",
+        meaning: "steps of each scale",
+        default: Value::Count(8),
+    },
+    Hyper {
+        name: "channels",
+        meaning: "channels inside a coupling's network",
+        default: Value::Count(64),
+    },
+    options::logit(0.0),
+    dequantise::KIND,
+    CONDITIONAL,
+])
+.recipe(recipe)
+.presets(&[Preset {
+    name: "cifar",
+    about: "three scales of more steps, for images of 32 x 32 in colour",
+    settings: "\
+[hypers]
+scales = 3
+depth = 12
+channels = 96
+",
+}])
+.accepts(options::levels)
+.small(&[("scales", "1"), ("depth", "2"), ("channels", "4")]);
+
+/// Adam at 1e-3 after a warm-up, falling along a cosine, and batches of 64.
+fn recipe(_: &Setup) -> Recipe {
+    Recipe::new("nll", Optimiser::adam(1e-3))
+        .schedule(Schedule::WarmupCosine { steps: 500 })
+        .batch_size(64)
+        .epochs(20)
+        .clip_norm(200.0)
+}
+
+fn build(setup: &Setup) -> Result<Built, HyperError> {
+    let (hypers, spec) = (setup.hypers, setup.image);
+    let scales = multiscale::check(hypers, &spec)?;
+    let (depth, channels) = (hypers.count("depth"), hypers.count("channels"));
+    let entrance = options::entrance(setup)?;
+    let spread = options::lanes;
+    options::built(
+        setup,
+        entrance,
+        Prior::Normal,
+        spread,
+        true,
+        |b, flow, classes| {
+            let sizes = ConvSizes {
+                channels,
+                blocks: 0,
+                classes,
+                context: 0,
+            };
+            let coupling = |b: &mut Builder, partition: Partition| {
+                let (stay, moving) = (partition.count(false), partition.count(true));
+                let net = Net::convolution(b, stay, 2 * moving, sizes);
+                Coupling::new(partition, Transform::Affine, net)
+            };
+            let steps = |b: &mut Builder, flow: &mut Flow, width: usize, last: bool| {
+                for i in 0..depth {
+                    let mut b = b.scope(i);
+                    flow.push(ActNorm::new(&mut b.scope("norm"), width));
+                    flow.push(Mix::new(&mut b.scope("mix"), width));
+                    flow.push(coupling(&mut b.scope("coupling"), Partition::halves(width)));
+                }
+                if !last {
+                    // What is done is the first half, and the rest says its mean and spread.
+                    let halves = Partition::halves(width).swapped();
+                    flow.push(coupling(&mut b.scope("done"), halves));
+                }
+            };
+            Ok(multiscale::scales(b, flow, &spec, scales, &steps))
+        },
+    )
+}

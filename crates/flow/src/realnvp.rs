@@ -1,0 +1,142 @@
+//! Affine couplings on images, at several scales.
+//!
+//! L. Dinh, J. Sohl-Dickstein and S. Bengio 2017, "Density estimation using Real NVP",
+//! arXiv:1605.08803, sections 3.4 to 3.7.
+//!
+//! ```text
+//! y -> logit -> scales times:
+//!     squeeze                                    [H, W, C] -> [H/2, W/2, 4 C]
+//!     couplings times: norm, coupling            checkerboard, its other half moving in turn
+//!     couplings times: norm, coupling            halves of the channels, in turn
+//!     half of the channels are done
+//! ```
+//!
+//! The checkerboard of single pixels is, after a squeeze, one half of the channels against the
+//! other. The couplings of both masks therefore run behind the squeeze: the networks see no zeros
+//! where a mask hides pixels, and cost a quarter.
+
+use crate::coupling::{Coupling, Partition, Transform};
+use crate::dequantise;
+use crate::layer::Flow;
+use crate::multiscale::{self, SCALES};
+use crate::net::{ConvSizes, Net};
+use crate::norm::{ActNorm, BatchNorm};
+use crate::options::{self, CONDITIONAL};
+use crate::prior::Prior;
+use nn::Builder;
+use nn::hyper::{Hyper, HyperError, Value};
+use nn::model::{Built, Entry, Preset, Recipe, Setup};
+use nn::optim::Optimiser;
+use nn::schedule::Schedule;
+
+pub(crate) const ENTRY: Entry = Entry::new(
+    "realnvp",
+    "flow of affine couplings at several scales",
+    build,
+)
+.paper("Dinh, Sohl-Dickstein & Bengio 2017, arXiv:1605.08803")
+.hypers(&[
+    SCALES,
+    Hyper {
+        name: "couplings",
+        meaning: "coupling layers of each mask at each scale",
+        default: Value::Count(3),
+    },
+    Hyper {
+        name: "channels",
+        meaning: "channels inside a coupling's network",
+        default: Value::Count(32),
+    },
+    Hyper {
+        name: "blocks",
+        meaning: "residual blocks of a coupling's network",
+        default: Value::Count(2),
+    },
+    Hyper {
+        name: "norm",
+        meaning: "normalisation before each coupling: `act`, set by the first images, or `batch`",
+        default: Value::Choice(&["act", "batch"]),
+    },
+    options::logit(0.05),
+    dequantise::KIND,
+    CONDITIONAL,
+])
+.recipe(recipe)
+.presets(&[Preset {
+    name: "cifar",
+    about: "wider networks at three scales, for images of 32 x 32 in colour",
+    settings: "\
+[hypers]
+scales = 3
+channels = 64
+",
+}])
+.accepts(options::levels)
+.small(&[
+    ("scales", "1"),
+    ("couplings", "1"),
+    ("channels", "4"),
+    ("blocks", "1"),
+]);
+
+/// Adam at 1e-3, falling along a cosine, and batches of 64.
+fn recipe(_: &Setup) -> Recipe {
+    Recipe::new("nll", Optimiser::adam(1e-3))
+        .schedule(Schedule::WarmupCosine { steps: 200 })
+        .batch_size(64)
+        .epochs(20)
+        .clip_norm(200.0)
+}
+
+fn build(setup: &Setup) -> Result<Built, HyperError> {
+    let (hypers, spec) = (setup.hypers, setup.image);
+    let scales = multiscale::check(hypers, &spec)?;
+    let (couplings, batch_norm) = (hypers.count("couplings"), hypers.choice("norm") == "batch");
+    let (channels, blocks) = (hypers.count("channels"), hypers.count("blocks"));
+    let spread = if batch_norm {
+        options::whole
+    } else {
+        options::lanes
+    };
+    let entrance = options::entrance(setup)?;
+    options::built(
+        setup,
+        entrance,
+        Prior::Normal,
+        spread,
+        true,
+        |b, flow, classes| {
+            let sizes = ConvSizes {
+                channels,
+                blocks,
+                classes,
+                context: 0,
+            };
+            let steps = |b: &mut Builder, flow: &mut Flow, width: usize, _last: bool| {
+                let mut add = |name: String, partition: Partition| {
+                    let mut b = b.scope(name);
+                    match batch_norm {
+                        true => flow.push(BatchNorm::new(&mut b.scope("norm"), width)),
+                        false => flow.push(ActNorm::new(&mut b.scope("norm"), width)),
+                    }
+                    let (stay, moving) = (partition.count(false), partition.count(true));
+                    let net = Net::convolution(&mut b, stay, 2 * moving, sizes);
+                    flow.push(Coupling::new(partition, Transform::Affine, net));
+                };
+                for (mask, partition) in [
+                    ("checkerboard", Partition::checkerboard(width)),
+                    ("channel", Partition::halves(width)),
+                ] {
+                    for i in 0..couplings {
+                        let partition = match i % 2 {
+                            0 => partition.clone(),
+                            _ => partition.clone().swapped(),
+                        };
+                        add(format!("{mask}{i}"), partition);
+                    }
+                }
+            };
+            Ok(multiscale::scales(b, flow, &spec, scales, &steps))
+        },
+    )
+}

@@ -1,0 +1,24 @@
+#![forbid(unsafe_code)]
+#![doc = include_str!("../README.md")]
+
+pub mod ais;
+mod chains;
+pub mod contrast;
+pub mod exact;
+mod gibbs;
+mod machine;
+mod noise;
+mod partition;
+mod pixels;
+mod rbm;
+mod trainer;
+mod walk;
+
+pub use machine::{Machine, Path};
+use nn::model::Entry;
+pub use partition::{Effort, Partition};
+pub use rbm::Rbm;
+pub use walk::Walk;
+
+/// The models of this crate: one paper, one file, one name here.
+pub const MODELS: &[Entry] = &[rbm::ENTRY];
