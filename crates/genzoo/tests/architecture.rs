@@ -13,6 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("vae", &["nn", "grad", "kernels"]),
     ("gan", &["nn", "grad", "kernels"]),
     ("classifier", &["nn", "grad", "kernels"]),
+    ("judge", &["nn", "grad", "kernels"]),
     ("train", &["nn", "grad", "dataset"]),
     (
         "genzoo",
@@ -25,6 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "vae",
             "gan",
             "classifier",
+            "judge",
             "train",
         ],
     ),
