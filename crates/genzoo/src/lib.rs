@@ -1,7 +1,6 @@
 #![forbid(unsafe_code)]
 #![doc = include_str!("../README.md")]
 
-mod chart;
 mod commands;
 mod data_source;
 mod failure;

@@ -1,12 +1,12 @@
 //! `genzoo fool`: what fools a classifier, and what it looks for.
 
-use crate::chart::{Chart, Line};
 use crate::failure;
 use crate::finished::Finished;
 use crate::output::{print, print_json, table, thousands};
 use crate::picture::Picture;
 use dataset::Split;
 use grad::Tensor;
+use judge::chart::{Chart, Series};
 use judge::fool::{Ascent, Attack, Ball, Goal, answers, saliency, smooth_saliency};
 use judge::{HALVES, real};
 use nn::Params;
@@ -124,10 +124,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Err(run.cannot("knows no classes"));
     };
     if let Some(target) = args.target.filter(|&target| target as usize >= classes) {
-        let message = format!(
-            "--target {target}: expected a class from 0 to {}",
-            classes - 1
-        );
+        let message = format!("--target {target}: expected a class from 0 to {}", classes - 1);
         return Err(failure::usage(message, ""));
     }
     let data = run.data(args.data.as_ref())?;
@@ -165,12 +162,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 impl Scene<'_> {
-    fn report(
-        &self,
-        args: &Args,
-        model: &'static str,
-        out: &std::path::Path,
-    ) -> anyhow::Result<Report> {
+    fn report(&self, args: &Args, model: &'static str, out: &std::path::Path) -> anyhow::Result<Report> {
         let mut attacks = Vec::new();
         for (ball, name, list) in [
             (Ball::Infinity, "l-inf", &args.epsilon),
@@ -200,10 +192,7 @@ impl Scene<'_> {
 
     fn accuracy(&self, images: &Tensor<f32>) -> f64 {
         let told = answers(self.classifier, self.params, images, &self.labels);
-        let right = told
-            .iter()
-            .zip(&self.labels)
-            .filter(|(it, label)| it.class == **label);
+        let right = told.iter().zip(&self.labels).filter(|(it, label)| it.class == **label);
         right.count() as f64 / self.labels.len() as f64
     }
 
@@ -236,12 +225,7 @@ impl Scene<'_> {
     }
 
     /// Writes all pictures; tells what is on each.
-    fn draw(
-        &self,
-        args: &Args,
-        attacks: &[Row],
-        out: &std::path::Path,
-    ) -> anyhow::Result<Vec<String>> {
+    fn draw(&self, args: &Args, attacks: &[Row], out: &std::path::Path) -> anyhow::Result<Vec<String>> {
         let mut told = Vec::new();
         let mut keep = |name: &str, what: &str, rows: &[Tensor<f32>]| -> anyhow::Result<()> {
             let path = out.join(name);
@@ -254,9 +238,7 @@ impl Scene<'_> {
         let largest = args.epsilon.iter().copied().fold(0.0, f32::max);
         let images = pick(&self.images);
         let fooled = pick(&self.fooled(args, Ball::Infinity, largest, args.steps));
-        let change = zip(&fooled, &images, |a, b| {
-            0.5 + 0.5 * (a - b) / largest.max(1e-6)
-        });
+        let change = zip(&fooled, &images, |a, b| 0.5 + 0.5 * (a - b) / largest.max(1e-6));
         keep(
             "adversarial.png",
             "images, the same after the largest l-inf change, and the change",
@@ -268,11 +250,7 @@ impl Scene<'_> {
         keep(
             "saliency.png",
             "images, which pixels their class depends on, and the same averaged over noise",
-            &[
-                images.clone(),
-                wide(&sharp, &images),
-                wide(&smooth, &images),
-            ],
+            &[images.clone(), wide(&sharp, &images), wide(&smooth, &images)],
         )?;
         let classes: Vec<Tensor<f32>> = self.ways(args).into_iter().map(|(_, x)| x).collect();
         keep(
@@ -285,27 +263,22 @@ impl Scene<'_> {
             let what = format!("what units of hidden layer {layer} answer to most");
             keep(&format!("units-{layer}.png"), &what, &[units])?;
         }
-        for (ball, what) in [
-            ("l-inf", "largest change of a pixel"),
-            ("l2", "Euclidean change"),
-        ] {
-            let of = |name: &str, outcome: fn(&Row) -> &Outcome| Line {
+        for (ball, what) in [("l-inf", "largest change of a pixel"), ("l2", "Euclidean change")] {
+            let of = |name: &str, outcome: fn(&Row) -> &Outcome| Series {
                 name: name.into(),
                 points: (attacks.iter().filter(|row| row.ball == ball))
                     .map(|row| (f64::from(row.epsilon), 100.0 * outcome(row).accuracy))
                     .collect(),
+                joined: true,
             };
             let chart = Chart {
                 title: "Accuracy under attack",
                 x: what,
                 y: "%",
-                lines: vec![
-                    of("one step", |row| &row.fast),
-                    of("many steps", |row| &row.projected),
-                ],
+                series: vec![of("one step", |row| &row.fast), of("many steps", |row| &row.projected)],
             };
             let path = out.join(format!("accuracy-{ball}.svg"));
-            chart.save(&path)?;
+            train::write_whole(&path, chart.svg().as_bytes())?;
             told.push(format!("{}  accuracy against epsilon", path.display()));
         }
         Ok(told)
@@ -322,9 +295,7 @@ impl Scene<'_> {
     fn ways(&self, args: &Args) -> Vec<(&'static str, Tensor<f32>)> {
         let goals: Vec<Goal> = (0..self.classes.min(SHOWN)).map(Goal::Class).collect();
         let noise = self.noise(goals.len(), args.seed);
-        let start: Vec<usize> = (0..goals.len())
-            .map(|i| (i + 1) % self.labels.len())
-            .collect();
+        let start: Vec<usize> = (0..goals.len()).map(|i| (i + 1) % self.labels.len()).collect();
         let images = rows(&self.images, &start);
         let plain = Ascent {
             steps: args.ascent_steps as usize,
@@ -341,29 +312,12 @@ impl Scene<'_> {
             ("images", plain, &images),
             ("jitter", jitter, &noise),
             ("blur", Ascent { blur: 0.6, ..plain }, &noise),
-            (
-                "variation",
-                Ascent {
-                    variation: 300.0,
-                    ..jitter
-                },
-                &noise,
-            ),
+            ("variation", Ascent { variation: 300.0, ..jitter }, &noise),
             ("fourier", fourier, &noise),
-            (
-                "fourier and jitter",
-                Ascent {
-                    jitter: 2,
-                    ..fourier
-                },
-                &noise,
-            ),
+            ("fourier and jitter", Ascent { jitter: 2, ..fourier }, &noise),
         ];
         let climb = |(name, ascent, start): (&'static str, Ascent, &Tensor<f32>)| {
-            (
-                name,
-                ascent.climb(self.classifier, self.params, start, &goals, args.seed),
-            )
+            (name, ascent.climb(self.classifier, self.params, start, &goals, args.seed))
         };
         ways.into_iter().map(climb).collect()
     }
@@ -382,9 +336,7 @@ impl Scene<'_> {
         };
         let of = |(layer, answer): (usize, &grad::Var<f32>)| {
             let units = answer.shape().last_extent().min(UNITS);
-            let goals: Vec<Goal> = (0..units)
-                .map(|channel| Goal::Unit { layer, channel })
-                .collect();
+            let goals: Vec<Goal> = (0..units).map(|channel| Goal::Unit { layer, channel }).collect();
             let noise = self.noise(units, args.seed);
             ascent.climb(self.classifier, self.params, &noise, &goals, args.seed)
         };
@@ -425,11 +377,7 @@ fn wide(map: &Tensor<f32>, like: &Tensor<f32>) -> Tensor<f32> {
 /// A picture with a tensor of images in each row.
 fn stack(list: &[Tensor<f32>]) -> Picture {
     let columns = list[0].shape()[0];
-    let pixels: Vec<f32> = list
-        .iter()
-        .flat_map(|images| images.data())
-        .copied()
-        .collect();
+    let pixels: Vec<f32> = list.iter().flat_map(|images| images.data()).copied().collect();
     let mut shape = list[0].shape().to_vec();
     shape[0] = columns * list.len();
     Picture::grid(&Tensor::new(&shape[..], &pixels), columns)
@@ -438,9 +386,8 @@ fn stack(list: &[Tensor<f32>]) -> Picture {
 impl Report {
     fn text(&self) -> String {
         let percent = |share: f64| format!("{:.1}%", 100.0 * share);
-        let mut head: Vec<String> = ["distance", "epsilon", "one step", "many steps"]
-            .map(String::from)
-            .to_vec();
+        let mut head: Vec<String> =
+            ["distance", "epsilon", "one step", "many steps"].map(String::from).to_vec();
         if let Some(target) = self.target {
             head.push(format!("taken for {target}, one step"));
             head.push("many steps".into());
@@ -452,10 +399,8 @@ impl Report {
             line.extend(outcomes.iter().filter_map(|of| of.reached).map(percent));
             line
         };
-        let rows: Vec<Vec<String>> = [head]
-            .into_iter()
-            .chain(self.attacks.iter().map(row))
-            .collect();
+        let rows: Vec<Vec<String>> =
+            [head].into_iter().chain(self.attacks.iter().map(row)).collect();
         format!(
             "{}: {} of {} {} images told right; what is left of that under attack:\n\n{}\n\n{}",
             self.model,
