@@ -28,11 +28,11 @@ pub use image_transformer::{
 };
 pub use pixel_rnn::{PixelRnn, Sizes as RnnSizes, diagonal_bilstm, row_lstm};
 pub use walk::Network;
-pub use gated_pixelcnn::{GatedPixelCnn, Sizes as GatedSizes};
+pub use gated_pixelcnn::{Gated, GatedPixelCnn, Sizes as GatedSizes};
 pub use made::{Made, Options as MadeOptions};
 pub use nade::Nade;
 pub use orderless::OrderlessNade;
-pub use pixelcnn::PixelCnn;
+pub use pixelcnn::{Block as PixelCnnBlock, PixelCnn};
 pub use nn::dist::pixels::{self, Pixels};
 
 use nn::model::Entry;
