@@ -6,8 +6,8 @@ use grad::{Element, Tensor, Var};
 use nn::Bound;
 use nn::dist::pixels::Pixels;
 use nn::model::{
-    Ask, Batch, Coder, Completer, CompletionRequest, ImageSpec, Inspector, Kind, Loss, Model, SampleRequest,
-    Sampler, Score, ScoreInfo, Scored, Spread, Step, Takes,
+    Ask, Batch, Coder, Completer, CompletionRequest, ImageSpec, Inspector, Kind, Loss, Model,
+    SampleRequest, Sampler, Score, ScoreInfo, Scored, Spread, Step, Takes,
 };
 use nn::random::{Stream, mix, word};
 use nn::stats::log_mean_exp;

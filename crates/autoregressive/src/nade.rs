@@ -23,21 +23,29 @@ use nn::optim::Optimiser;
 use nn::schedule::Schedule;
 use nn::{Bound, Builder, ParamId, Params};
 
-pub(crate) const ENTRY: Entry = Entry::new("nade", "neural autoregressive distribution estimator: one hidden layer, tied weights", build).paper("Larochelle & Murray 2011").hypers(&[
-        Hyper {
-            name: "hidden",
-            meaning: "hidden units",
-            default: Value::Count(500),
-        },
-        Hyper {
-            name: "activation",
-            meaning: "what a hidden unit computes; the paper's is the sigmoid",
-            default: Value::Choice(&["relu", "sigmoid"]),
-        },
-    ]).recipe(recipe).presets(&[Preset {
-        name: "short",
-        about: "small batches and much weight decay, for few images such as binarised MNIST; minutes",
-        settings: "\
+pub(crate) const ENTRY: Entry = Entry::new(
+    "nade",
+    "neural autoregressive distribution estimator: one hidden layer, tied weights",
+    build,
+)
+.paper("Larochelle & Murray 2011")
+.hypers(&[
+    Hyper {
+        name: "hidden",
+        meaning: "hidden units",
+        default: Value::Count(500),
+    },
+    Hyper {
+        name: "activation",
+        meaning: "what a hidden unit computes; the paper's is the sigmoid",
+        default: Value::Choice(&["relu", "sigmoid"]),
+    },
+])
+.recipe(recipe)
+.presets(&[Preset {
+    name: "short",
+    about: "small batches and much weight decay, for few images such as binarised MNIST; minutes",
+    settings: "\
 batch_size = 100
 epochs = 60
 [schedule]
@@ -47,12 +55,17 @@ kind = \"adam-w\"
 lr = 0.005
 weight_decay = 0.2
 ",
-    }]).binary().small(&[("hidden", "8")]);
+}])
+.binary()
+.small(&[("hidden", "8")]);
 
 /// AdamW at 1e-3 along a cosine, batches of 512, 50 epochs (the paper: stochastic gradients,
 /// batches of 1, early stopping).
 fn recipe(_: &Setup) -> Recipe {
-    Recipe::new("nll", Optimiser::adam_w(1e-3)).schedule(Schedule::Cosine).batch_size(512).epochs(50)
+    Recipe::new("nll", Optimiser::adam_w(1e-3))
+        .schedule(Schedule::Cosine)
+        .batch_size(512)
+        .epochs(50)
 }
 
 fn build(setup: &Setup) -> Result<Built, HyperError> {

@@ -93,7 +93,12 @@ pub type PixelRnn<L> = Network<(
 ///
 /// # Panics
 /// If there are fewer channels in a layer than colours in a pixel.
-pub fn row_lstm(b: &mut Builder, spec: ImageSpec, pixels: Pixels, sizes: Sizes) -> PixelRnn<RowLstm> {
+pub fn row_lstm(
+    b: &mut Builder,
+    spec: ImageSpec,
+    pixels: Pixels,
+    sizes: Sizes,
+) -> PixelRnn<RowLstm> {
     network(b, spec, pixels, sizes, RowLstm::new)
 }
 

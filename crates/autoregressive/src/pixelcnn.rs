@@ -22,9 +22,9 @@
 
 use crate::causal::{Centred, Masked, Relu, Residual};
 use crate::density::Density;
-use nn::dist::pixels::{self, Pixels};
 use crate::walk::Network;
 use grad::kernels::gemm::Activation;
+use nn::dist::pixels::{self, Pixels};
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::masks::Causal as Mask;
 use nn::model::{Built, Entry, ImageSpec, Preset, Recipe, Setup};
@@ -32,29 +32,37 @@ use nn::optim::Optimiser;
 use nn::schedule::Schedule;
 use nn::{Builder, Params};
 
-pub(crate) const ENTRY: Entry = Entry::new("pixelcnn", "masked convolutions over the pixels before", build).paper("van den Oord et al. 2016, arXiv:1601.06759").hypers(&[
-        Hyper {
-            name: "channels",
-            meaning: "width of the residual stream; its blocks have half as many inside",
-            default: Value::Count(32),
-        },
-        Hyper {
-            name: "blocks",
-            meaning: "residual blocks",
-            default: Value::Count(15),
-        },
-        Hyper {
-            name: "head",
-            meaning: "channels between the last two layers",
-            default: Value::Count(32),
-        },
-        pixels::KIND,
-        pixels::COMPONENTS,
-    ]).recipe(recipe).presets(&[
-        Preset {
-            name: "short",
-            about: "64 channels, Muon, small batches along a cosine; an hour and a quarter for MNIST",
-            settings: "\
+pub(crate) const ENTRY: Entry = Entry::new(
+    "pixelcnn",
+    "masked convolutions over the pixels before",
+    build,
+)
+.paper("van den Oord et al. 2016, arXiv:1601.06759")
+.hypers(&[
+    Hyper {
+        name: "channels",
+        meaning: "width of the residual stream; its blocks have half as many inside",
+        default: Value::Count(32),
+    },
+    Hyper {
+        name: "blocks",
+        meaning: "residual blocks",
+        default: Value::Count(15),
+    },
+    Hyper {
+        name: "head",
+        meaning: "channels between the last two layers",
+        default: Value::Count(32),
+    },
+    pixels::KIND,
+    pixels::COMPONENTS,
+])
+.recipe(recipe)
+.presets(&[
+    Preset {
+        name: "short",
+        about: "64 channels, Muon, small batches along a cosine; an hour and a quarter for MNIST",
+        settings: "\
 batch_size = 64
 epochs = 32
 [schedule]
@@ -67,11 +75,11 @@ weight_decay = 0.036
 [hypers]
 channels = 64
 ",
-        },
-        Preset {
-            name: "cifar-10",
-            about: "RGB with a softmax over 256 levels: few blocks, small batches along a cosine",
-            settings: "\
+    },
+    Preset {
+        name: "cifar-10",
+        about: "RGB with a softmax over 256 levels: few blocks, small batches along a cosine",
+        settings: "\
 batch_size = 16
 epochs = 60
 [schedule]
@@ -84,13 +92,17 @@ channels = 64
 blocks = 5
 head = 64
 ",
-        },
-    ]).small(&[("channels", "4"), ("blocks", "1"), ("head", "4")]);
+    },
+])
+.small(&[("channels", "4"), ("blocks", "1"), ("head", "4")]);
 
 /// Adam at 1e-3, decaying by 0.999977 a step, and batches of 256 (the paper: RMSProp, batches
 /// of 16).
 fn recipe(_: &Setup) -> Recipe {
-    Recipe::new("nll", Optimiser::adam(1e-3)).schedule(Schedule::Exponential { decay: 0.999977 }).batch_size(256).epochs(50)
+    Recipe::new("nll", Optimiser::adam(1e-3))
+        .schedule(Schedule::Exponential { decay: 0.999977 })
+        .batch_size(256)
+        .epochs(50)
 }
 
 fn build(setup: &Setup) -> Result<Built, HyperError> {
@@ -140,12 +152,26 @@ impl PixelCnn {
         let layer = |b: &mut Builder, name, io, k, mask, activation| {
             Masked::new(&mut b.scope(name), io, [k, k], mask, colours, activation)
         };
-        let first = layer(b, "first", [colours, channels], 7, Mask::A, Activation::Identity);
+        let first = layer(
+            b,
+            "first",
+            [colours, channels],
+            7,
+            Mask::A,
+            Activation::Identity,
+        );
         let outputs = colours * pixels.width();
         let head = (
             Relu,
             layer(b, "head.0", [channels, head], 1, Mask::B, Activation::Relu),
-            layer(b, "head.1", [head, outputs], 1, Mask::B, Activation::Identity),
+            layer(
+                b,
+                "head.1",
+                [head, outputs],
+                1,
+                Mask::B,
+                Activation::Identity,
+            ),
         );
         let block = |i: usize| {
             let mut scope = b.scope("blocks");

@@ -204,8 +204,14 @@ struct Walking<'a> {
 impl Walking<'_> {
     fn at(&self) -> At {
         let turn = self.known;
-        let dimension = self.order.as_ref().map_or(turn, |order| order[turn] as usize);
-        let (pixel, colour) = (dimension / self.spec.channels, dimension % self.spec.channels);
+        let dimension = self
+            .order
+            .as_ref()
+            .map_or(turn, |order| order[turn] as usize);
+        let (pixel, colour) = (
+            dimension / self.spec.channels,
+            dimension % self.spec.channels,
+        );
         At {
             pixel: [pixel / self.spec.width, pixel % self.spec.width],
             colour,
@@ -220,10 +226,15 @@ impl Walk for Walking<'_> {
         let at = self.at();
         let parameters = self.layers.step(at, &self.pixels);
         let of_image = parameters.len() / self.count.max(1);
-        let first = if of_image == self.width { 0 } else { at.colour * self.width };
+        let first = if of_image == self.width {
+            0
+        } else {
+            at.colour * self.width
+        };
         self.parameters.clear();
         for parameters in parameters.chunks_exact(of_image.max(1)) {
-            self.parameters.extend_from_slice(&parameters[first..][..self.width]);
+            self.parameters
+                .extend_from_slice(&parameters[first..][..self.width]);
         }
         &self.parameters
     }
