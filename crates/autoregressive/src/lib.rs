@@ -11,7 +11,7 @@ mod fvsbn;
 mod gated_pixelcnn;
 mod image_transformer;
 mod made;
-pub mod masked;
+mod masked;
 mod nade;
 mod ordering;
 mod orderless;
@@ -23,7 +23,7 @@ pub mod walk;
 
 pub use density::{Autoregressive, Density};
 pub use fvsbn::Fvsbn;
-pub use gated_pixelcnn::{GatedPixelCnn, Sizes as GatedSizes};
+pub use gated_pixelcnn::{Gated, GatedPixelCnn, Sizes as GatedSizes};
 pub use image_transformer::{
     ImageTransformer, Layer as TransformerLayer, Local, Sizes as TransformerSizes,
     image_transformer,
@@ -33,7 +33,7 @@ pub use nade::Nade;
 pub use nn::dist::pixels::{self, Pixels};
 pub use orderless::OrderlessNade;
 pub use pixel_rnn::{PixelRnn, Sizes as RnnSizes, diagonal_bilstm, row_lstm};
-pub use pixelcnn::PixelCnn;
+pub use pixelcnn::{Block as PixelCnnBlock, PixelCnn};
 pub use walk::Network;
 
 use nn::model::Entry;

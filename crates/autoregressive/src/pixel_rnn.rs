@@ -153,7 +153,7 @@ fn network<L: Causal>(
         Residual((recurrent, up))
     };
     let residuals = (0..layers).map(residual).collect();
-    Network::new(spec, pixels, (Centred::new(&spec, first), residuals, head)).lanes(LANES)
+    Network::of(spec, pixels, (Centred::new(&spec, first), residuals, head)).lanes(LANES)
 }
 
 /// Images of a micro-batch: what a layer leaves for the backward pass stays in the cache.

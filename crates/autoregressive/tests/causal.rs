@@ -174,8 +174,8 @@ fn tokens() {
             let p = params.constants();
             let shape = spec.shape(COUNT);
             let x = Tensor::from_fn(shape, |i| (i * i % 5) as f32 / 4.0);
-            let whole = layer.whole(&Pass::new(&p), &Var::constant(x.clone()));
-            let steps = layer.steps(&p);
+            let whole = Causal::whole(&layer, &Pass::new(&p), &Var::constant(x.clone()));
+            let steps = Causal::steps(&layer, &p);
             let begin = Begin {
                 count: COUNT,
                 size: [3, 4],
