@@ -11,6 +11,7 @@
 //! ```
 
 use crate::coupling::{Coupling, Partition, Transform};
+use crate::density::FlowModel;
 use crate::dequantise;
 use crate::layer::Flow;
 use crate::mix::Mix;
@@ -19,11 +20,11 @@ use crate::net::{ConvSizes, Net};
 use crate::norm::ActNorm;
 use crate::options::{self, CONDITIONAL};
 use crate::prior::Prior;
-use nn::Builder;
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::model::{Built, Entry, Preset, Recipe, Setup};
 use nn::optim::Optimiser;
 use nn::schedule::Schedule;
+use nn::{Builder, Params};
 
 pub(crate) const ENTRY: Entry = Entry::new(
     "glow",
@@ -71,12 +72,20 @@ fn recipe(_: &Setup) -> Recipe {
 }
 
 fn build(setup: &Setup) -> Result<Built, HyperError> {
+    options::built(glow(setup))
+}
+
+/// The model `glow` and its first parameters.
+///
+/// # Errors
+/// If the hyper-parameters do not go with the images or with each other.
+pub fn glow(setup: &Setup) -> Result<(FlowModel, Params<f32>), HyperError> {
     let (hypers, spec) = (setup.hypers, setup.image);
     let scales = multiscale::check(hypers, &spec)?;
     let (depth, channels) = (hypers.count("depth"), hypers.count("channels"));
     let entrance = options::entrance(setup)?;
     let spread = options::lanes;
-    options::built(
+    options::model(
         setup,
         entrance,
         Prior::Normal,

@@ -16,6 +16,7 @@
 //! where a mask hides pixels, and cost a quarter.
 
 use crate::coupling::{Coupling, Partition, Transform};
+use crate::density::FlowModel;
 use crate::dequantise;
 use crate::layer::Flow;
 use crate::multiscale::{self, SCALES};
@@ -23,11 +24,11 @@ use crate::net::{ConvSizes, Net};
 use crate::norm::{ActNorm, BatchNorm};
 use crate::options::{self, CONDITIONAL};
 use crate::prior::Prior;
-use nn::Builder;
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::model::{Built, Entry, Preset, Recipe, Setup};
 use nn::optim::Optimiser;
 use nn::schedule::Schedule;
+use nn::{Builder, Params};
 
 pub(crate) const ENTRY: Entry = Entry::new(
     "realnvp",
@@ -89,6 +90,14 @@ fn recipe(_: &Setup) -> Recipe {
 }
 
 fn build(setup: &Setup) -> Result<Built, HyperError> {
+    options::built(realnvp(setup))
+}
+
+/// The model `realnvp` and its first parameters.
+///
+/// # Errors
+/// If the hyper-parameters do not go with the images or with each other.
+pub fn realnvp(setup: &Setup) -> Result<(FlowModel, Params<f32>), HyperError> {
     let (hypers, spec) = (setup.hypers, setup.image);
     let scales = multiscale::check(hypers, &spec)?;
     let (couplings, batch_norm) = (hypers.count("couplings"), hypers.choice("norm") == "batch");
@@ -99,7 +108,7 @@ fn build(setup: &Setup) -> Result<Built, HyperError> {
         options::lanes
     };
     let entrance = options::entrance(setup)?;
-    options::built(
+    options::model(
         setup,
         entrance,
         Prior::Normal,
