@@ -7,7 +7,12 @@ use nn::model::{Entry, Preset};
 use std::sync::OnceLock;
 
 /// The tables of this workspace.
-const TABLES: &[&[Entry]] = &[autoregressive::MODELS, vae::MODELS, gan::MODELS, markov::MODELS];
+const TABLES: &[&[Entry]] = &[
+    autoregressive::MODELS,
+    vae::MODELS,
+    gan::MODELS,
+    markov::MODELS,
+];
 
 static FROM_OUTSIDE: OnceLock<&'static [Entry]> = OnceLock::new();
 

@@ -218,10 +218,7 @@ impl Engine {
     /// The sums over either half of two groups or more, side by side.
     fn halves(&self, job: &Job, groups: &[Group]) -> (Pass, Pass) {
         let (left, right) = groups.split_at(groups.len() / 2);
-        rayon::join(
-            || self.tree(job, left),
-            || self.tree(job, right),
-        )
+        rayon::join(|| self.tree(job, left), || self.tree(job, right))
     }
 
     /// Forward and backward on one part of the batch; its gradients are added to `sums`, if there
@@ -421,7 +418,10 @@ fn states(
             }
         }
     }
-    states.into_iter().map(|(id, _, value)| (id, value)).collect()
+    states
+        .into_iter()
+        .map(|(id, _, value)| (id, value))
+        .collect()
 }
 
 #[cfg(test)]
