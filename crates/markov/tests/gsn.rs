@@ -1,6 +1,5 @@
 //! A network on images of 4 pixels, whose chain is a matrix of 16 by 16.
 
-use grad::Tape;
 use grad::{Tape, Tensor};
 use markov::{Gsn, MODELS};
 use nn::hyper::Hypers;
