@@ -26,6 +26,10 @@ pub(crate) struct Args {
     /// Steps of the chain, for models that run one [default: the model's own].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     steps: Option<u32>,
+    /// Show the chains of a model that runs some: a row of so many images for each of --count, with
+    /// --steps steps between two of them [default: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    frames: Option<u32>,
     /// Draw numbers of the code anew that are beyond this, for models that draw one.
     #[arg(long, value_name = "X", value_parser = super::above_zero)]
     truncation: Option<f32>,
@@ -56,6 +60,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     run.check_class(args.class)?;
     let request = request(&args, &run, sampler.takes())?;
     let pool = Pool::new(args.threads.map(|n| n as usize))?;
+    if let Some(frames) = args.frames {
+        return show_chains(&args, &run, &request, frames as usize, &pool);
+    }
     let images = pool.run(|| {
         let sampler = run.model().sampler().expect("looked at above");
         sampler.sample(&run.trained.params.constants(), &request)
@@ -71,6 +78,38 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             args.out.display()
         ),
     )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The most images of chains that are drawn.
+const MOST: usize = 1 << 16;
+
+/// A row for each chain.
+fn show_chains(
+    args: &Args,
+    run: &Finished,
+    request: &SampleRequest,
+    frames: usize,
+    pool: &Pool,
+) -> anyhow::Result<ExitCode> {
+    if run.model().chain().is_none() {
+        return Err(run.cannot("runs no chain that could be shown"));
+    }
+    let count = request.count;
+    if count * frames > MOST {
+        let message = format!("{count} chains of {frames} frames: expected at most {MOST} images");
+        return Err(failure::usage(message, "--count and --frames say how many"));
+    }
+    let images = pool.run(|| {
+        let chain = run.model().chain().expect("looked at above");
+        chain.frames(&run.trained.params.constants(), request, frames)
+    });
+    Picture::grid(&images, frames).save(&args.out)?;
+    print(format!(
+        "{count} chains of {} in {}, {frames} images a row",
+        run.entry.name,
+        args.out.display()
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 
