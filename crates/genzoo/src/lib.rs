@@ -3,10 +3,12 @@
 
 mod commands;
 mod data_source;
+mod draw;
 mod failure;
 mod finished;
 mod gallery;
 mod interrupt;
+mod npy;
 mod output;
 mod picture;
 mod pixels;
@@ -15,7 +17,7 @@ mod registry;
 mod suggest;
 
 use clap::{Parser, Subcommand};
-use commands::{bench, complete, compress, data, eval, import, models, sample, train};
+use commands::{bench, complete, compress, data, eval, finetune, import, latent, models, sample, train};
 use std::process::ExitCode;
 
 pub use registry::models as all_models;
@@ -47,6 +49,10 @@ enum Command {
     Eval(eval::Args),
     /// Draw images from a trained model into a PNG file.
     Sample(sample::Args),
+    /// Look into the code of a trained model: maps, traversals, interpolations, arrays.
+    Latent(latent::Args),
+    /// Put a classifier on a trained encoder, and compare it with one that begins at random.
+    Finetune(finetune::Args),
     /// Draw what is missing in images into a PNG file.
     Complete(complete::Args),
     /// Compress images without loss, with a trained model's probabilities.
@@ -95,6 +101,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Sample(args) => sample::run(args),
+        Command::Latent(args) => latent::run(args),
+        Command::Finetune(args) => finetune::run(args),
         Command::Complete(args) => complete::run(args),
         Command::Compress(args) => compress::run(args),
         Command::Decompress(args) => compress::back(args),
