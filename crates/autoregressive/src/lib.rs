@@ -11,7 +11,7 @@ mod fvsbn;
 mod gated_pixelcnn;
 mod image_transformer;
 mod made;
-mod masked;
+pub mod masked;
 mod nade;
 mod ordering;
 mod orderless;

@@ -22,7 +22,7 @@ pub use model::{Elbo, Vae};
 pub use network::{Decoder, Encoder, Layout, one_hot};
 use nn::model::Entry;
 pub use output::Output;
-pub use pca::Pca;
+pub use pca::{Pca, leading_eigenvectors};
 pub use prior::{Mixture, Prior, log_normal};
 
 /// The models of this crate.

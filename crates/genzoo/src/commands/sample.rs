@@ -5,10 +5,11 @@ use crate::finished::Finished;
 use crate::output::print_about;
 use crate::picture::{Picture, square};
 use crate::suggest::did_you_mean;
+use dataset::Split;
 use nn::model::{SampleRequest, Takes};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use train::Pool;
+use train::{Images, Pool};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -63,9 +64,21 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(frames) = args.frames {
         return show_chains(&args, &run, &request, frames as usize, &pool);
     }
+    let is_fitted = |name: &String| sampler.takes().fitted.contains(&&name[..]);
+    let data = match args.sampler.as_ref().filter(|name| is_fitted(name)) {
+        None => None,
+        Some(_) => Some(run.data(None)?),
+    };
     let images = pool.run(|| {
         let sampler = run.model().sampler().expect("looked at above");
-        sampler.sample(&run.trained.params.constants(), &request)
+        let bound = run.trained.params.constants();
+        match &data {
+            None => sampler.sample(&bound, &request),
+            Some(data) => {
+                let train = Images::evaluation(data, Split::Train, run.config.binarize);
+                sampler.sample_fitted(&bound, &request, &train)
+            }
+        }
     });
     run.check_finite(&images)?;
     let count = request.count;
@@ -132,13 +145,15 @@ fn request(args: &Args, run: &Finished, takes: Takes) -> anyhow::Result<SampleRe
     }
     if let Some(name) = &args.sampler
         && !takes.samplers.contains(&&name[..])
+        && !takes.fitted.contains(&&name[..])
     {
-        let known = match takes.samplers {
+        let names = [takes.samplers, takes.fitted].concat();
+        let known = match names[..] {
             [] => "one sampler only, without a name".into(),
-            names => names.join(", "),
+            _ => names.join(", "),
         };
         let message = format!("--sampler {name:?}: {} has {known}", run.entry.name);
-        let near = did_you_mean(name, takes.samplers.iter().copied());
+        let near = did_you_mean(name, names);
         return Err(failure::usage(message, near.unwrap_or_default()));
     }
     Ok(request)
