@@ -268,6 +268,7 @@ impl Task<'_> {
             batch_size: 128,
             samples: 1,
             seed,
+            thorough: true,
         };
         let measured = evaluation.run(&engine.model().scores(), &AtomicBool::new(false));
         Ok(measured.expect("nobody stops it")[0].figure.value)

@@ -118,11 +118,9 @@ fn show_chains(
         chain.frames(&run.trained.params.constants(), request, frames)
     });
     Picture::grid(&images, frames).save(&args.out)?;
-    print(format!(
-        "{count} chains of {} in {}, {frames} images a row",
-        run.entry.name,
-        args.out.display()
-    ))?;
+    let place = args.out.display();
+    let text = format!("{count} chains of {} in {place}, {frames} images a row", run.entry.name);
+    print_about(&args.out, text)?;
     Ok(ExitCode::SUCCESS)
 }
 
