@@ -17,12 +17,12 @@
 
 use crate::density::{Autoregressive, Density};
 use crate::masked::masked_linear;
-use nn::dist::pixels::Pixels;
 use crate::sequential::{Conditionals, Walk};
 use grad::kernels::autoregressive::Staircase;
 use grad::kernels::elementwise::axpy;
 use grad::kernels::gemm::Activation;
 use grad::{Element, Tensor, Var};
+use nn::dist::pixels::Pixels;
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::init::Init;
 use nn::model::{Built, Entry, ImageSpec, Recipe, Setup, Spread};
@@ -32,23 +32,38 @@ use nn::schedule::Schedule;
 use nn::{Bound, Builder, ParamId, Params};
 use std::sync::Arc;
 
-pub(crate) const ENTRY: Entry = Entry::new("fvsbn", "fully visible sigmoid belief network: a logistic regression for each pixel", build).paper("Frey, Hinton & Dayan 1996; Neal 1992").hypers(&[Hyper {
-        name: "reach",
-        meaning: "pixels within which weights are believed in first; 0: all of them alike",
-        default: Value::Number(3.0),
-    }]).recipe(recipe).binary().small(&[("reach", "2")]);
+pub(crate) const ENTRY: Entry = Entry::new(
+    "fvsbn",
+    "fully visible sigmoid belief network: a logistic regression for each pixel",
+    build,
+)
+.paper("Frey, Hinton & Dayan 1996; Neal 1992")
+.hypers(&[Hyper {
+    name: "reach",
+    meaning: "pixels within which weights are believed in first; 0: all of them alike",
+    default: Value::Number(3.0),
+}])
+.recipe(recipe)
+.binary()
+.small(&[("reach", "2")]);
 
 /// AdamW at 0.04 along a cosine, batches of 128, 150 epochs: some minutes. With so large an eps its steps
 /// are those of gradient descent where gradients are small, so that what rare pixels tell is not
 /// learned by heart.
 fn recipe(_: &Setup) -> Recipe {
-    Recipe::new("nll", Optimiser::AdamW {
-                lr: 0.04,
-                beta1: 0.9,
-                beta2: 0.999,
-                eps: 0.003,
-                weight_decay: 0.008,
-            }).schedule(Schedule::Cosine).batch_size(128).epochs(150)
+    Recipe::new(
+        "nll",
+        Optimiser::AdamW {
+            lr: 0.04,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 0.003,
+            weight_decay: 0.008,
+        },
+    )
+    .schedule(Schedule::Cosine)
+    .batch_size(128)
+    .epochs(150)
 }
 
 fn build(setup: &Setup) -> Result<Built, HyperError> {

@@ -27,11 +27,11 @@ mod steps;
 use crate::conv_gate::gate;
 use crate::conv_masked::{MaskedConv, centring};
 use crate::density::{Autoregressive, Density};
-use nn::dist::pixels::{self, Pixels};
 use crate::sequential::Conditionals;
 use grad::kernels::conv::{Padding, Taps};
 use grad::kernels::gemm::Activation::{Identity, Relu};
 use grad::{Element, Var};
+use nn::dist::pixels::{self, Pixels};
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::init::Init;
 use nn::layers::{Conv, Embedding};
@@ -42,33 +42,41 @@ use nn::schedule::Schedule;
 use nn::{Bound, Builder, Params};
 use std::sync::Arc;
 
-pub(crate) const ENTRY: Entry = Entry::new("gated-pixelcnn", "two stacks of gated masked convolutions, without a blind spot", build).paper("van den Oord et al. 2016, arXiv:1606.05328").hypers(&[
-        Hyper {
-            name: "channels",
-            meaning: "width of both stacks; gates have twice as many",
-            default: Value::Count(128),
-        },
-        Hyper {
-            name: "layers",
-            meaning: "gated layers, the first one with its 7x7 kernel included",
-            default: Value::Count(10),
-        },
-        Hyper {
-            name: "head",
-            meaning: "channels between the last two layers",
-            default: Value::Count(32),
-        },
-        Hyper {
-            name: "conditional",
-            meaning: "whether the class of an image enters every gate",
-            default: Value::Flag(false),
-        },
-        pixels::KIND,
-        pixels::COMPONENTS,
-    ]).recipe(recipe).presets(&[Preset {
-        name: "short",
-        about: "more layers, narrow ones, and small batches; an hour for MNIST",
-        settings: "\
+pub(crate) const ENTRY: Entry = Entry::new(
+    "gated-pixelcnn",
+    "two stacks of gated masked convolutions, without a blind spot",
+    build,
+)
+.paper("van den Oord et al. 2016, arXiv:1606.05328")
+.hypers(&[
+    Hyper {
+        name: "channels",
+        meaning: "width of both stacks; gates have twice as many",
+        default: Value::Count(128),
+    },
+    Hyper {
+        name: "layers",
+        meaning: "gated layers, the first one with its 7x7 kernel included",
+        default: Value::Count(10),
+    },
+    Hyper {
+        name: "head",
+        meaning: "channels between the last two layers",
+        default: Value::Count(32),
+    },
+    Hyper {
+        name: "conditional",
+        meaning: "whether the class of an image enters every gate",
+        default: Value::Flag(false),
+    },
+    pixels::KIND,
+    pixels::COMPONENTS,
+])
+.recipe(recipe)
+.presets(&[Preset {
+    name: "short",
+    about: "more layers, narrow ones, and small batches; an hour for MNIST",
+    settings: "\
 batch_size = 32
 epochs = 20
 [schedule]
@@ -82,11 +90,15 @@ weight_decay = 0.1
 channels = 32
 layers = 12
 ",
-    }]).small(&[("channels", "4"), ("layers", "2"), ("head", "4")]);
+}])
+.small(&[("channels", "4"), ("layers", "2"), ("head", "4")]);
 
 /// Adam at 1e-3, decaying by 0.9999 a step, and batches of 128.
 fn recipe(_: &Setup) -> Recipe {
-    Recipe::new("nll", Optimiser::adam(1e-3)).schedule(Schedule::Exponential { decay: 0.9999 }).batch_size(128).epochs(50)
+    Recipe::new("nll", Optimiser::adam(1e-3))
+        .schedule(Schedule::Exponential { decay: 0.9999 })
+        .batch_size(128)
+        .epochs(50)
 }
 
 fn build(setup: &Setup) -> Result<Built, HyperError> {

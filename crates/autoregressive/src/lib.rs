@@ -20,9 +20,9 @@ pub use fvsbn::Fvsbn;
 pub use gated_pixelcnn::{GatedPixelCnn, Sizes as GatedSizes};
 pub use made::{Made, Options as MadeOptions};
 pub use nade::Nade;
+pub use nn::dist::pixels::{self, Pixels};
 pub use orderless::OrderlessNade;
 pub use pixelcnn::PixelCnn;
-pub use nn::dist::pixels::{self, Pixels};
 
 use nn::model::Entry;
 

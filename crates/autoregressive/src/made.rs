@@ -96,7 +96,10 @@ direct = true
 
 /// Adam at 1e-3, batches of 64, 85 epochs (the paper: Adagrad at 1e-2, batches of 100).
 fn recipe(_: &Setup) -> Recipe {
-    Recipe::new("nll", Optimiser::adam(1e-3)).schedule(Schedule::Constant).batch_size(64).epochs(85)
+    Recipe::new("nll", Optimiser::adam(1e-3))
+        .schedule(Schedule::Constant)
+        .batch_size(64)
+        .epochs(85)
 }
 
 fn build(setup: &Setup) -> Result<Built, HyperError> {

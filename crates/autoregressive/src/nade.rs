@@ -13,10 +13,10 @@
 //! logits and not the probabilities for a result.
 
 use crate::density::{Autoregressive, Density};
-use nn::dist::pixels::Pixels;
 use crate::sequential::{Conditionals, Walk};
 use grad::kernels::autoregressive::nade::{self, Activation, Gradients, Nade as Net};
 use grad::{Element, Op, Saves, Tensor, Var, Vjp};
+use nn::dist::pixels::Pixels;
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::init::Init;
 use nn::model::{Built, Entry, ImageSpec, Preset, Recipe, Setup, Spread};
@@ -25,21 +25,29 @@ use nn::random::Stream;
 use nn::schedule::Schedule;
 use nn::{Bound, Builder, ParamId, Params};
 
-pub(crate) const ENTRY: Entry = Entry::new("nade", "neural autoregressive distribution estimator: one hidden layer, tied weights", build).paper("Larochelle & Murray 2011").hypers(&[
-        Hyper {
-            name: "hidden",
-            meaning: "hidden units",
-            default: Value::Count(500),
-        },
-        Hyper {
-            name: "activation",
-            meaning: "what a hidden unit computes; the paper's is the sigmoid",
-            default: Value::Choice(&["relu", "sigmoid"]),
-        },
-    ]).recipe(recipe).presets(&[Preset {
-        name: "short",
-        about: "small batches and much weight decay, for few images such as binarised MNIST; minutes",
-        settings: "\
+pub(crate) const ENTRY: Entry = Entry::new(
+    "nade",
+    "neural autoregressive distribution estimator: one hidden layer, tied weights",
+    build,
+)
+.paper("Larochelle & Murray 2011")
+.hypers(&[
+    Hyper {
+        name: "hidden",
+        meaning: "hidden units",
+        default: Value::Count(500),
+    },
+    Hyper {
+        name: "activation",
+        meaning: "what a hidden unit computes; the paper's is the sigmoid",
+        default: Value::Choice(&["relu", "sigmoid"]),
+    },
+])
+.recipe(recipe)
+.presets(&[Preset {
+    name: "short",
+    about: "small batches and much weight decay, for few images such as binarised MNIST; minutes",
+    settings: "\
 batch_size = 100
 epochs = 60
 [schedule]
@@ -49,12 +57,17 @@ kind = \"adam-w\"
 lr = 0.005
 weight_decay = 0.2
 ",
-    }]).binary().small(&[("hidden", "8")]);
+}])
+.binary()
+.small(&[("hidden", "8")]);
 
 /// AdamW at 1e-3 along a cosine, batches of 512, 50 epochs (the paper: stochastic gradients,
 /// batches of 1, early stopping).
 fn recipe(_: &Setup) -> Recipe {
-    Recipe::new("nll", Optimiser::adam_w(1e-3)).schedule(Schedule::Cosine).batch_size(512).epochs(50)
+    Recipe::new("nll", Optimiser::adam_w(1e-3))
+        .schedule(Schedule::Cosine)
+        .batch_size(512)
+        .epochs(50)
 }
 
 fn build(setup: &Setup) -> Result<Built, HyperError> {

@@ -16,11 +16,11 @@
 
 use crate::density::{Autoregressive, Density};
 use crate::ordering::permutation;
-use nn::dist::pixels::Pixels;
 use crate::sequential::{Conditionals, Walk};
 use grad::kernels::elementwise::{add_assign, axpy};
 use grad::kernels::gemm::Activation;
 use grad::{Element, Tensor, Var};
+use nn::dist::pixels::Pixels;
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::init::Init;
 use nn::layers::Linear;
@@ -31,21 +31,29 @@ use nn::schedule::Schedule;
 use nn::{Bound, Builder, ParamId, Params};
 use std::sync::Arc;
 
-pub(crate) const ENTRY: Entry = Entry::new("orderless-nade", "one network for the conditionals of every ordering of the pixels", build).paper("Uria, Murray & Larochelle 2014, arXiv:1310.1757").hypers(&[
-        Hyper {
-            name: "hidden",
-            meaning: "units of each hidden layer",
-            default: Value::Counts(&[500, 500]),
-        },
-        Hyper {
-            name: "orderings",
-            meaning: "random orderings that the likelihood averages over; each costs a pass",
-            default: Value::Count(1),
-        },
-    ]).recipe(recipe).presets(&[Preset {
-        name: "short",
-        about: "fewer epochs, for two cores",
-        settings: "\
+pub(crate) const ENTRY: Entry = Entry::new(
+    "orderless-nade",
+    "one network for the conditionals of every ordering of the pixels",
+    build,
+)
+.paper("Uria, Murray & Larochelle 2014, arXiv:1310.1757")
+.hypers(&[
+    Hyper {
+        name: "hidden",
+        meaning: "units of each hidden layer",
+        default: Value::Counts(&[500, 500]),
+    },
+    Hyper {
+        name: "orderings",
+        meaning: "random orderings that the likelihood averages over; each costs a pass",
+        default: Value::Count(1),
+    },
+])
+.recipe(recipe)
+.presets(&[Preset {
+    name: "short",
+    about: "fewer epochs, for two cores",
+    settings: "\
 batch_size = 100
 epochs = 60
 [schedule]
@@ -55,12 +63,17 @@ kind = \"adam-w\"
 lr = 0.001
 weight_decay = 0.01
 ",
-    }]).binary().small(&[("hidden", "8,8"), ("orderings", "2")]);
+}])
+.binary()
+.small(&[("hidden", "8,8"), ("orderings", "2")]);
 
 /// Adam at 1e-3 along a cosine, batches of 100, 200 epochs (the paper: stochastic gradients with
 /// momentum, a learning rate that falls to 0, batches of 100 and 1000 epochs of 1000 of them).
 fn recipe(_: &Setup) -> Recipe {
-    Recipe::new("nll", Optimiser::adam(1e-3)).schedule(Schedule::Cosine).batch_size(100).epochs(200)
+    Recipe::new("nll", Optimiser::adam(1e-3))
+        .schedule(Schedule::Cosine)
+        .batch_size(100)
+        .epochs(200)
 }
 
 fn build(setup: &Setup) -> Result<Built, HyperError> {

@@ -23,11 +23,11 @@
 use crate::conv_cache::{Place, Rows, Step};
 use crate::conv_masked::{MaskedConv, centring};
 use crate::density::{Autoregressive, Density};
-use nn::dist::pixels::{self, Pixels};
 use crate::sequential::{Conditionals, Walk};
 use grad::kernels::gemm::Activation::{Identity, Relu};
 use grad::kernels::{Unary, elementwise};
 use grad::{Element, Var};
+use nn::dist::pixels::{self, Pixels};
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::masks::Causal;
 use nn::model::{Built, Entry, ImageSpec, Preset, Recipe, Setup, Spread};
@@ -36,29 +36,37 @@ use nn::random::Stream;
 use nn::schedule::Schedule;
 use nn::{Bound, Builder, Params};
 
-pub(crate) const ENTRY: Entry = Entry::new("pixelcnn", "masked convolutions over the pixels before", build).paper("van den Oord et al. 2016, arXiv:1601.06759").hypers(&[
-        Hyper {
-            name: "channels",
-            meaning: "width of the residual stream; its blocks have half as many inside",
-            default: Value::Count(32),
-        },
-        Hyper {
-            name: "blocks",
-            meaning: "residual blocks",
-            default: Value::Count(15),
-        },
-        Hyper {
-            name: "head",
-            meaning: "channels between the last two layers",
-            default: Value::Count(32),
-        },
-        pixels::KIND,
-        pixels::COMPONENTS,
-    ]).recipe(recipe).presets(&[
-        Preset {
-            name: "short",
-            about: "64 channels, Muon, small batches along a cosine; an hour and a quarter for MNIST",
-            settings: "\
+pub(crate) const ENTRY: Entry = Entry::new(
+    "pixelcnn",
+    "masked convolutions over the pixels before",
+    build,
+)
+.paper("van den Oord et al. 2016, arXiv:1601.06759")
+.hypers(&[
+    Hyper {
+        name: "channels",
+        meaning: "width of the residual stream; its blocks have half as many inside",
+        default: Value::Count(32),
+    },
+    Hyper {
+        name: "blocks",
+        meaning: "residual blocks",
+        default: Value::Count(15),
+    },
+    Hyper {
+        name: "head",
+        meaning: "channels between the last two layers",
+        default: Value::Count(32),
+    },
+    pixels::KIND,
+    pixels::COMPONENTS,
+])
+.recipe(recipe)
+.presets(&[
+    Preset {
+        name: "short",
+        about: "64 channels, Muon, small batches along a cosine; an hour and a quarter for MNIST",
+        settings: "\
 batch_size = 64
 epochs = 32
 [schedule]
@@ -71,11 +79,11 @@ weight_decay = 0.036
 [hypers]
 channels = 64
 ",
-        },
-        Preset {
-            name: "cifar-10",
-            about: "RGB with a softmax over 256 levels: few blocks, small batches along a cosine",
-            settings: "\
+    },
+    Preset {
+        name: "cifar-10",
+        about: "RGB with a softmax over 256 levels: few blocks, small batches along a cosine",
+        settings: "\
 batch_size = 16
 epochs = 60
 [schedule]
@@ -88,13 +96,17 @@ channels = 64
 blocks = 5
 head = 64
 ",
-        },
-    ]).small(&[("channels", "4"), ("blocks", "1"), ("head", "4")]);
+    },
+])
+.small(&[("channels", "4"), ("blocks", "1"), ("head", "4")]);
 
 /// Adam at 1e-3, decaying by 0.999977 a step, and batches of 256 (the paper: RMSProp, batches
 /// of 16).
 fn recipe(_: &Setup) -> Recipe {
-    Recipe::new("nll", Optimiser::adam(1e-3)).schedule(Schedule::Exponential { decay: 0.999977 }).batch_size(256).epochs(50)
+    Recipe::new("nll", Optimiser::adam(1e-3))
+        .schedule(Schedule::Exponential { decay: 0.999977 })
+        .batch_size(256)
+        .epochs(50)
 }
 
 fn build(setup: &Setup) -> Result<Built, HyperError> {

@@ -1,8 +1,8 @@
 //! What is shown while a run goes on: a bar on a terminal, plain lines elsewhere.
 
 use crate::output::thousands;
-use nn::model::Figure;
 use indicatif::{ProgressBar, ProgressStyle};
+use nn::model::Figure;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 use train::{Event, Observer, Progress};

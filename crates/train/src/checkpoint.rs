@@ -18,14 +18,7 @@ const BEST: &str = "genzoo parameters 2";
 
 /// What the metadata of either say, and beside it the steps of each phase's optimiser.
 const WORDS: [&str; 8] = [
-    "format",
-    "config",
-    "step",
-    "epoch",
-    "position",
-    "tally",
-    "score",
-    "value",
+    "format", "config", "step", "epoch", "position", "tally", "score", "value",
 ];
 const STEPS: &str = ".steps";
 
@@ -236,7 +229,10 @@ pub(crate) fn read_tensors(dir: &RunDir) -> Result<Vec<(String, Tensor<f32>)>, E
     let best = dir.best();
     if best.exists() {
         let bytes = directory::read(&best)?;
-        return Ok(Saved::parse(&best, &bytes, BEST)?.tensors.into_iter().collect());
+        return Ok(Saved::parse(&best, &bytes, BEST)?
+            .tensors
+            .into_iter()
+            .collect());
     }
     let path = dir.checkpoint();
     let bytes = directory::read(&path)?;

@@ -116,13 +116,23 @@ impl Config {
             if dynamic { Binarize::Dynamic } else { NONE }
         };
         for (layer, origin) in &layers {
-            let keys = layer.iter().filter(|(key, _)| ["hypers", "binarize"].contains(&&key[..]));
-            let layer: Table = keys.map(|(key, value)| (key.clone(), value.clone())).collect();
+            let keys = layer
+                .iter()
+                .filter(|(key, _)| ["hypers", "binarize"].contains(&&key[..]));
+            let layer: Table = keys
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect();
             config = config.with(layer, origin)?;
         }
         let hypers = config.hypers(entry)?;
-        let named = layers.iter().any(|(layer, _)| layer.contains_key("binarize"));
-        let binarize = if named { config.binarize } else { binarize(&hypers) };
+        let named = layers
+            .iter()
+            .any(|(layer, _)| layer.contains_key("binarize"));
+        let binarize = if named {
+            config.binarize
+        } else {
+            binarize(&hypers)
+        };
         config = Config::defaults(entry, &hypers, images::spec(data, binarize));
         config.binarize = binarize;
         for (layer, origin) in layers {

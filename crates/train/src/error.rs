@@ -75,7 +75,10 @@ pub enum Error {
     #[error(transparent)]
     Hyper(#[from] HyperError),
     /// Another run's parameters have nothing in common with the model's.
-    #[error("{source_run}: expected parameters of this model{}, found none that fit: {found}", under(prefix))]
+    #[error(
+        "{source_run}: expected parameters of this model{}, found none that fit: {found}",
+        under(prefix)
+    )]
     NothingTaken {
         /// The run or file they were to come from.
         source_run: String,

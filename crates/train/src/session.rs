@@ -425,7 +425,10 @@ impl<'d> Session<'d> {
         let chosen = (figures.first()).filter(|figure| Some(figure.info.name) == primary);
         if let Some(figure) = chosen {
             let better = figure.info.better;
-            if self.best.is_none_or(|best| better.is_better(figure.value, best)) {
+            if self
+                .best
+                .is_none_or(|best| better.is_better(figure.value, best))
+            {
                 checkpoint::write_best(&self.dir, &self.engine, figure)?;
                 self.best = Some(figure.value);
             }

@@ -100,11 +100,7 @@ pub fn read_file(path: &Path) -> Result<Vec<(String, Tensor<f32>)>, Error> {
 }
 
 /// Takes over what fits by name and shape of those whose names begin so.
-pub fn take(
-    params: &mut Params<f32>,
-    tensors: Vec<(String, Tensor<f32>)>,
-    prefix: &str,
-) -> Taken {
+pub fn take(params: &mut Params<f32>, tensors: Vec<(String, Tensor<f32>)>, prefix: &str) -> Taken {
     let mut taken = Taken::default();
     let prefix = prefix.trim_end_matches('.');
     let under = |name: &str| {
@@ -140,7 +136,12 @@ mod tests {
     #[test]
     fn what_fits_is_taken_and_the_rest_is_listed() {
         let mut params = Params::new();
-        for (name, extent) in [("encoder.0", 2), ("encoder.1", 3), ("encoder.2", 1), ("head", 4)] {
+        for (name, extent) in [
+            ("encoder.0", 2),
+            ("encoder.1", 3),
+            ("encoder.2", 1),
+            ("head", 4),
+        ] {
             params.add(name.into(), Tensor::zeros([extent]), true);
         }
         let tensor = |name: &str, extent: usize| (name.to_string(), Tensor::ones([extent]));
@@ -163,6 +164,9 @@ mod tests {
             .map(|param| param.value.data().iter().sum())
             .collect();
         assert_eq!(sums, [2.0, 0.0, 0.0, 0.0]);
-        assert_eq!(take(&mut params, offered(), "").taken, ["encoder.0", "head"]);
+        assert_eq!(
+            take(&mut params, offered(), "").taken,
+            ["encoder.0", "head"]
+        );
     }
 }

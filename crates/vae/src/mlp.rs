@@ -29,22 +29,34 @@ use nn::schedule::Schedule;
 use nn::{Bound, Builder, Params};
 use std::sync::Arc;
 
-pub(crate) const ENTRY: Entry = Entry::new("vae", "variational autoencoder, multilayer perceptrons, Bernoulli pixels", build).paper("Kingma & Welling 2014, arXiv:1312.6114").hypers(&[
-        Hyper {
-            name: "hidden",
-            meaning: "units of each hidden layer of the encoder; the decoder mirrors them",
-            default: Value::Counts(&[400]),
-        },
-        Hyper {
-            name: "latents",
-            meaning: "dimensions of the code z",
-            default: Value::Count(20),
-        },
-    ]).recipe(recipe).binary().small(&[("hidden", "16"), ("latents", "2")]);
+pub(crate) const ENTRY: Entry = Entry::new(
+    "vae",
+    "variational autoencoder, multilayer perceptrons, Bernoulli pixels",
+    build,
+)
+.paper("Kingma & Welling 2014, arXiv:1312.6114")
+.hypers(&[
+    Hyper {
+        name: "hidden",
+        meaning: "units of each hidden layer of the encoder; the decoder mirrors them",
+        default: Value::Counts(&[400]),
+    },
+    Hyper {
+        name: "latents",
+        meaning: "dimensions of the code z",
+        default: Value::Count(20),
+    },
+])
+.recipe(recipe)
+.binary()
+.small(&[("hidden", "16"), ("latents", "2")]);
 
 /// Adam at 1e-3 and batches of 128 (the paper: Adagrad, batches of 100).
 fn recipe(_: &Setup) -> Recipe {
-    Recipe::new("elbo", Optimiser::adam(1e-3)).schedule(Schedule::Constant).batch_size(128).epochs(30)
+    Recipe::new("elbo", Optimiser::adam(1e-3))
+        .schedule(Schedule::Constant)
+        .batch_size(128)
+        .epochs(30)
 }
 
 fn build(setup: &Setup) -> Result<Built, HyperError> {
@@ -267,7 +279,9 @@ impl Latent for Vae {
 impl Encoder for Vae {
     /// mu(x).
     fn encode(&self, step: &Step) -> Tensor<f32> {
-        self.posterior_of(step.p, &self.flat(step.batch)).0.into_value()
+        self.posterior_of(step.p, &self.flat(step.batch))
+            .0
+            .into_value()
     }
 
     fn spread(&self, step: &Step) -> Option<Tensor<f32>> {

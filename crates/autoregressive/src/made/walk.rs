@@ -3,12 +3,12 @@
 
 use super::{Made, Mask};
 use crate::density::Autoregressive;
-use nn::dist::pixels::Pixels;
 use crate::sequential::{Conditionals, Walk};
 use grad::Tensor;
 use grad::kernels::autoregressive::Staircase;
 use grad::kernels::elementwise::axpy;
 use nn::Bound;
+use nn::dist::pixels::Pixels;
 use nn::model::ImageSpec;
 use nn::random::Stream;
 

@@ -78,7 +78,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         None => 2,
     };
     if !accepts.levels(levels) {
-        let message = format!("--levels {levels}: the pixels of {} are {}", entry.name, accepts.name());
+        let message = format!(
+            "--levels {levels}: the pixels of {} are {}",
+            entry.name,
+            accepts.name()
+        );
         return Err(failure::usage(message, ""));
     }
     let spec = ImageSpec::new(height, width, channels, levels).with_classes(CLASSES);
@@ -86,7 +90,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     recipe.batch_size = args.batch_size.map_or(recipe.batch_size, |n| n as usize);
     let size = recipe.batch_size;
     let input = Synthetic::new(spec, size);
-    let (model, params) = entry.build_for(&hypers, spec, 0).map_err(failure::hyper_usage)?;
+    let (model, params) = entry
+        .build_for(&hypers, spec, 0)
+        .map_err(failure::hyper_usage)?;
     let mut engine = Engine::new(model, params, recipe);
     let pool = Pool::new(args.threads.map(|n| n as usize))?;
     let threads = pool.threads();

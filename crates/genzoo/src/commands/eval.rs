@@ -122,7 +122,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Err(run.cannot("has nothing that it is judged by"));
     }
     if args.samples > 1 && !scores.iter().any(is_stochastic) {
-        eprintln!("--samples {}: {} is exact, so it has no effect", args.samples, entry.name);
+        eprintln!(
+            "--samples {}: {} is exact, so it has no effect",
+            args.samples, entry.name
+        );
     }
     let data = run.data(args.data.as_ref())?;
     let images = Images::evaluation(&data, args.split, config.binarize);
@@ -201,7 +204,11 @@ fn line(figure: &Figure, dims: usize) -> String {
             Some(error) => format!(" +- {error:.4}"),
         };
         let name = info.name.replace('_', " ");
-        return format!("{name} {value:.4}{error} ({}, {} is better)", info.unit, info.better.name());
+        return format!(
+            "{name} {value:.4}{error} ({}, {} is better)",
+            info.unit,
+            info.better.name()
+        );
     }
     let sign = match info.kind {
         Kind::UpperBound => "<=",
@@ -269,9 +276,16 @@ fn rows(classes: &[OfClass], figures: &[Figure]) -> Vec<Vec<String>> {
         let mut row = vec![of.class.to_string(), thousands(of.examples as u64)];
         for line in &of.scores {
             row.push(format!("{:.3}", line.value));
-            row.push(line.standard_error.map_or("?".into(), |error| format!("{error:.3}")));
+            row.push(
+                line.standard_error
+                    .map_or("?".into(), |error| format!("{error:.3}")),
+            );
         }
-        row.extend(of.likelihood.as_ref().map(|of| format!("{:.4}", of.bits_per_dim)));
+        row.extend(
+            of.likelihood
+                .as_ref()
+                .map(|of| format!("{:.4}", of.bits_per_dim)),
+        );
         row
     };
     [head].into_iter().chain(classes.iter().map(row)).collect()

@@ -39,7 +39,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (name, data) = data_source::open(&args.data)?;
     let set = (args.set.iter()).map(|(key, value)| (key.clone(), Value::String(value.clone())));
     let path = args.file.canonicalize().unwrap_or(args.file.clone());
-    let from = [("run".to_string(), Value::String(path.to_string_lossy().into()))];
+    let from = [(
+        "run".to_string(),
+        Value::String(path.to_string_lossy().into()),
+    )];
     let mut layer = Table::from_iter([
         ("hypers".to_string(), Value::Table(set.collect())),
         ("from".to_string(), Value::Table(Table::from_iter(from))),
@@ -53,7 +56,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if !taken.is_whole() {
         let place = args.file.display();
         return Err(failure::failed(
-            format!("{place}: expected the parameters of {}, found {taken}", entry.name),
+            format!(
+                "{place}: expected the parameters of {}, found {taken}",
+                entry.name
+            ),
             "`--set` says how large the model is",
         ));
     }

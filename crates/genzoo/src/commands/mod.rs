@@ -32,7 +32,8 @@ fn above_zero(text: &str) -> Result<f32, String> {
 
 /// Height, width and, unless it is 1, colours: `32x32x3`.
 fn image(text: &str) -> Result<[usize; 3], String> {
-    let wrong = || format!("expected HxW or HxWxC with C 1 or 3, as 28x28 or 32x32x3, found {text:?}");
+    let wrong =
+        || format!("expected HxW or HxWxC with C 1 or 3, as 28x28 or 32x32x3, found {text:?}");
     let extents: Option<Vec<usize>> = text.split('x').map(|n| n.trim().parse().ok()).collect();
     match extents.as_deref() {
         Some(&[height, width]) => Some([height, width, 1]),

@@ -6,11 +6,11 @@
 mod logistics;
 mod portable;
 
-use grad::{Element, Tensor, Var};
 use crate::dist::{bernoulli, categorical};
 use crate::hyper::{Hyper, HyperError, Hypers, Value};
 use crate::model::ImageSpec;
 use crate::random::{Stream, uniform};
+use grad::{Element, Tensor, Var};
 use portable::sigmoid;
 use std::sync::Arc;
 
@@ -210,8 +210,8 @@ fn choose(logits: &[f32], temperature: f32, stream: &mut Stream) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use grad::Tape;
     use crate::random::stream;
+    use grad::Tape;
 
     const KINDS: [Pixels; 6] = [
         Pixels::Bernoulli,

@@ -260,7 +260,9 @@ impl<'a> DataSummary<'a> {
                     }
                 }
             }
-            sums.iter().map(|sum| (sum / f64::from(count)) as f32).collect()
+            sums.iter()
+                .map(|sum| (sum / f64::from(count)) as f32)
+                .collect()
         })
     }
 

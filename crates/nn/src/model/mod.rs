@@ -111,7 +111,9 @@ impl dyn Model + '_ {
                 list.push(ability);
             }
         }
-        let encodes = self.latent().is_some_and(|latent| latent.encoder().is_some());
+        let encodes = self
+            .latent()
+            .is_some_and(|latent| latent.encoder().is_some());
         let has = [
             (self.classifier().is_some(), "classes"),
             (self.sampler().is_some(), "samples"),

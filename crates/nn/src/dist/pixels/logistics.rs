@@ -3,12 +3,12 @@
 
 use super::choose;
 use super::portable::{exp, one_minus_exp, sigmoid};
+use crate::random::{Stream, uniform};
 use grad::kernels::Binary;
 use grad::kernels::buffer::Buffer;
 use grad::kernels::elementwise::{self, Operand};
 use grad::kernels::reduce::{self, LOG_SCALES, logistic_mixture};
 use grad::{Element, Op, Saves, Tensor, Var, Vjp};
-use crate::random::{Stream, uniform};
 use std::cell::OnceCell;
 
 /// -log p(x) of each row, `[B]`: parameters `[B, D, 3, M]`, x `[B, D]`.
