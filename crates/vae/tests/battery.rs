@@ -2,7 +2,7 @@
 //! how it tightens, exact answers where they are known, and that it can learn.
 
 use grad::{Tape, Tensor, Var};
-use nn::model::{Batch, ImageSpec, Likelihood, SampleRequest, Sampler};
+use nn::model::{Batch, ImageSpec, SampleRequest, Sampler, Step};
 use nn::optim::OptimiserState;
 use nn::random::{normal, normal_tensor, stream, uniform};
 use nn::{Builder, Params};
@@ -18,32 +18,21 @@ fn small(seed: u64) -> (Vae, Params<f32>) {
 
 fn binary_batch(len: usize, seed: u64) -> Batch {
     let mut noise = stream(&[seed]);
-    let shape = [len, SPEC.height, SPEC.width, 1];
-    Batch {
-        images: Tensor::from_fn(shape, |_| f32::from(uniform(&mut noise) < 0.3)),
-        labels: None,
-        noise: (0..len as u64).collect(),
-    }
+    let images = Tensor::from_fn(SPEC.shape(len), |_| f32::from(uniform(&mut noise) < 0.3));
+    Batch::new(images, (0..len as u64).collect::<Vec<_>>())
 }
 
 #[test]
 fn the_loss_begins_near_d_ln_2() {
     // Small logits: every pixel costs ln 2. The posterior is near the prior, the KL near 0.
     for entry in MODELS {
-        let hypers = nn::hyper::Hypers::defaults(entry.name, entry.hypers);
-        let spec = ImageSpec {
-            height: 28,
-            width: 28,
-            ..SPEC
-        };
-        let (model, params) = (entry.build)(&hypers, &spec, 1).unwrap();
+        let spec = SPEC.with_size(28, 28);
+        let (model, params) = entry.build_for(&entry.defaults(), spec, 1).unwrap();
         let images = Tensor::from_fn([8, 28, 28, 1], |i| ((i * 7 + i / 28) % 5 == 0) as u8 as f32);
-        let batch = Batch {
-            images,
-            labels: None,
-            noise: (0..8).collect(),
-        };
-        let loss = f64::from(model.loss(0, &params.constants(), &batch).sum.item()) / 8.0;
+        let batch = Batch::new(images, (0..8).collect::<Vec<_>>());
+        let (tape, p) = (Tape::new(), params.constants());
+        let step = Step::new(&tape, &p, &batch);
+        let loss = f64::from(model.loss(&step).sum.item()) / 8.0;
         let expected = 784.0 * std::f64::consts::LN_2;
         assert!(
             (loss - expected).abs() < 0.02 * expected,
@@ -118,7 +107,7 @@ fn the_bound_tightens_towards_the_true_likelihood() {
     let log_prior: Vec<f64> = (z.data().chunks(2))
         .map(|z| -0.5 * (z[0] * z[0] + z[1] * z[1]) - (2.0 * std::f64::consts::PI).ln())
         .collect();
-    let logits = vae.decode(&p64, &Var::constant(z)).into_value();
+    let logits = vae.logits(&p64, &Var::constant(z)).into_value();
     let nll = |image: &[f64]| -> f64 {
         let mass: f64 = (logits.data().chunks(SPEC.dims()).zip(&log_prior))
             .map(|(logits, prior)| {
@@ -148,12 +137,8 @@ fn the_bound_tightens_towards_the_true_likelihood() {
         let runs = 40;
         let total: f64 = (0..runs)
             .map(|run| {
-                let noise = (0..6).map(|i| 1000 * run + i).collect();
-                let batch = Batch {
-                    images: batch.images.clone(),
-                    labels: None,
-                    noise,
-                };
+                let noise: Vec<u64> = (0..6).map(|i| 1000 * run + i).collect();
+                let batch = Batch::new(batch.images.clone(), noise);
                 vae.nats(&p, &batch, samples).iter().sum::<f64>()
             })
             .sum();
@@ -200,16 +185,7 @@ fn one_batch_can_be_overfitted() {
 fn samples_depend_on_the_seed_alone_and_not_on_the_count() {
     let (vae, params) = small(5);
     let p = params.constants();
-    let sample = |count, seed| {
-        vae.sample(
-            &p,
-            &SampleRequest {
-                count,
-                seed,
-                class: None,
-            },
-        )
-    };
+    let sample = |count, seed| vae.sample(&p, &SampleRequest::new(count, seed));
     let (a, b) = (sample(4, 1), sample(2, 1));
     assert_eq!(a.shape()[..], [4, 3, 4, 1]);
     for (a, b) in a.data().iter().zip(b.data()) {
@@ -225,8 +201,7 @@ fn samples_depend_on_the_seed_alone_and_not_on_the_count() {
 #[test]
 fn normal_noise_is_each_images_own() {
     let whole = binary_batch(4, 1).normal(3, 7);
-    let mut part = binary_batch(1, 1);
-    part.noise = [2].into();
+    let part = Batch::new(binary_batch(1, 1).images, [2]);
     assert_eq!(part.normal(3, 7).data(), &whole.data()[6..9]);
     assert!(normal(&mut stream(&[1])).is_finite());
 }
