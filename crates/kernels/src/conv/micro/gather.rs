@@ -120,87 +120,97 @@ impl<T: Element, const MR: usize, const NV: usize> Kernel<T> for GatherTile<'_, 
         if const { !fits::<V>(MR, NV) } {
             unreachable!("conv: a tile of {MR} x {NV} vectors");
         }
-        let t = self.0;
         // SAFETY: the caller of `run_gather` vouches for every element.
-        unsafe {
-            let mut acc = [[V::zero(); NV]; MR];
-            if !t.bias.is_null() {
-                let bias = load_row(t.bias, true, 0);
-                unroll!(row i < MR: { acc[i] = bias; });
+        unsafe { tile::<V, MR, NV>(self.0) }
+    }
+}
+
+/// The tile itself: a function, so that of instances that are never asked for nothing is compiled.
+///
+/// # Safety
+/// As [`GatherFn`](super::GatherFn).
+#[inline(always)]
+unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(t: &Gather<V::Element>) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut acc = [[V::zero(); NV]; MR];
+        if !t.bias.is_null() {
+            let bias = load_row(t.bias, true, 0);
+            unroll!(tall i < MR: { acc[i] = bias; });
+        }
+        let mut w = t.w;
+        // First the tile's own place, then what comes later.
+        let mut ahead = Ahead::rows::<V>(t.y, t.y_step);
+        let mut rows = const { MR.next_multiple_of(round(NV)) };
+        let groups = const { MR.div_ceil(7) };
+        let step = Step::new(t.x_step * size_of::<V::Element>());
+        for r in 0..t.run_count {
+            let run = *t.runs.add(r);
+            let mut x = [t.x.wrapping_offset(run.x); TALLEST / 7];
+            for (g, x) in x[..groups].iter_mut().enumerate() {
+                *x = opaque(x.wrapping_add(7 * g * t.x_step));
             }
-            let mut w = t.w;
-            // First the tile's own place, then what comes later.
-            let mut ahead = Ahead::rows::<V>(t.y, t.y_step);
-            let mut rows = const { MR.next_multiple_of(round(NV)) };
-            let groups = const { MR.div_ceil(7) };
-            let step = Step::new(t.x_step * size_of::<T>());
-            for r in 0..t.run_count {
-                let run = *t.runs.add(r);
-                let mut x = [t.x.wrapping_offset(run.x); TALLEST / 7];
-                for (g, x) in x[..groups].iter_mut().enumerate() {
-                    *x = opaque(x.wrapping_add(7 * g * t.x_step));
-                }
-                // Step P of a round.
-                macro_rules! step {
+            // Step P of a round.
+            macro_rules! step {
                     ($P:literal) => {{
                         let w = w.wrapping_add($P * NV * V::LANES);
                         ask_row::<V, NV>(&ahead, $P, w);
                         let row = load_row(w, true, 0);
-                        unroll!(row i < MR: {
+                        unroll!(tall i < MR: {
                             mul_add_row(step.number::<V>(i, &x, $P), &row, &mut acc[i]);
                         });
                     }};
                 }
-                macro_rules! advance {
-                    ($steps:expr) => {
-                        ahead.advance($steps);
-                        for x in &mut x[..groups] {
-                            *x = opaque(x.wrapping_add($steps));
-                        }
-                        w = w.wrapping_add($steps * NV * V::LANES);
-                    };
+            macro_rules! advance {
+                ($steps:expr) => {
+                    ahead.advance($steps);
+                    for x in &mut x[..groups] {
+                        *x = opaque(x.wrapping_add($steps));
+                    }
+                    w = w.wrapping_add($steps * NV * V::LANES);
+                };
+            }
+            let round = const { round(NV) };
+            let mut left = run.len;
+            while left > 0 {
+                let steps = if rows > 0 { left.min(rows) } else { left };
+                for _ in 0..steps % round {
+                    step!(0);
+                    advance!(1);
                 }
-                let round = const { round(NV) };
-                let mut left = run.len;
-                while left > 0 {
-                    let steps = if rows > 0 { left.min(rows) } else { left };
-                    for _ in 0..steps % round {
-                        step!(0);
-                        advance!(1);
+                for _ in 0..steps / round {
+                    step!(0);
+                    if round > 1 {
+                        step!(1);
                     }
-                    for _ in 0..steps / round {
-                        step!(0);
-                        if round > 1 {
-                            step!(1);
-                        }
-                        advance!(round);
-                    }
-                    left -= steps;
-                    if rows > 0 {
-                        rows -= steps;
-                        if rows == 0 {
-                            ahead = t.ahead;
-                        }
+                    advance!(round);
+                }
+                left -= steps;
+                if rows > 0 {
+                    rows -= steps;
+                    if rows == 0 {
+                        ahead = t.ahead;
                     }
                 }
             }
-            let adds = !t.plus.is_null();
-            if adds && t.activation != Activation::Identity {
-                let mut plus = t.plus;
-                unroll!(row i < MR: {
-                    if i > 0 {
-                        plus = plus.wrapping_add(t.y_step);
-                    }
-                    let row = load_row(plus, t.last == V::LANES, t.last);
-                    add_row(&mut acc[i], &row);
-                });
-            }
-            // An arm each, so that every sum goes from its register to memory: merging the arms
-            // before storing would spill them all.
-            macro_rules! finish {
+        }
+        let adds = !t.plus.is_null();
+        if adds && t.activation != Activation::Identity {
+            let mut plus = t.plus;
+            unroll!(tall i < MR: {
+                if i > 0 {
+                    plus = plus.wrapping_add(t.y_step);
+                }
+                let row = load_row(plus, t.last == V::LANES, t.last);
+                add_row(&mut acc[i], &row);
+            });
+        }
+        // An arm each, so that every sum goes from its register to memory: merging the arms
+        // before storing would spill them all.
+        macro_rules! finish {
                 ($plus:literal $activation:ident $slope:expr) => {{
                     let mut y = t.y;
-                    unroll!(row i < MR: {
+                    unroll!(tall i < MR: {
                         if i > 0 {
                             y = y.wrapping_add(t.y_step);
                         }
@@ -211,13 +221,12 @@ impl<T: Element, const MR: usize, const NV: usize> Kernel<T> for GatherTile<'_, 
                     });
                 }};
             }
-            let zero = V::zero();
-            match t.activation {
-                Activation::Identity if adds => finish!(true IDENTITY zero),
-                Activation::Identity => finish!(false IDENTITY zero),
-                Activation::Relu => finish!(false RELU zero),
-                Activation::LeakyRelu(slope) => finish!(false LEAKY_RELU V::constant(slope.into())),
-            }
+        let zero = V::zero();
+        match t.activation {
+            Activation::Identity if adds => finish!(true IDENTITY zero),
+            Activation::Identity => finish!(false IDENTITY zero),
+            Activation::Relu => finish!(false RELU zero),
+            Activation::LeakyRelu(slope) => finish!(false LEAKY_RELU V::constant(slope.into())),
         }
     }
 }
