@@ -13,6 +13,8 @@ mod network;
 mod output;
 mod pca;
 mod prior;
+#[cfg(test)]
+mod proofs;
 mod stage;
 mod table;
 

@@ -97,14 +97,14 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
         low: 0.0,
         high: all.len() as f64,
     };
-    let bar = (900 / all.len().max(1)).clamp(3, 40);
+    let bar = (500 / all.len().max(1)).clamp(4, 120);
     let size = [bar * all.len(), 320];
     let active = all.iter().filter(|of| of.is_active()).count();
     let mut canvas = Canvas::new((size[0] + Axes::LEFT + 30).max(640), size[1] + Axes::BELOW + 90);
     let title = format!("{}: {active} of {} dimensions active", space.run.entry.name, all.len());
     canvas.text(12, 12, &title, Canvas::BLACK);
     let axes = Axes::new(Axes::LEFT as i64, 70, size, across, span);
-    let every = (Canvas::LETTER * 4).div_ceil(bar).max(1);
+    let every = (Canvas::LETTER * 3).div_ceil(bar).max(1);
     let marks: Vec<(f64, String)> = (all.iter().enumerate())
         .filter(|(i, _)| i % every == 0)
         .map(|(i, of)| (i as f64 + 0.5, of.index.to_string()))

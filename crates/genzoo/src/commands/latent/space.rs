@@ -245,15 +245,15 @@ impl Table<'_> {
         let margin = Table::MARGIN as i64;
         canvas.text(margin, margin, self.title, Canvas::BLACK);
         for (i, word) in self.columns.iter().enumerate() {
-            let middle = (left + i * across + width * scale / 2) as i64;
+            let middle = (left + i * across + across / 2) as i64;
             canvas.centred(middle, (top - heading) as i64, word, Canvas::BLACK);
         }
         for (i, (word, images)) in self.rows.iter().enumerate() {
             let y = (top + i * down) as i64;
-            let middle = y + (height * scale) as i64 / 2 - 7;
+            let middle = y + ((height * scale) as i64 - 14) / 2;
             canvas.right((left - 10) as i64, middle, word, Canvas::BLACK);
             for (j, image) in images.iter().enumerate() {
-                let x = (left + j * across) as i64;
+                let x = (left + j * across + (across - width * scale) / 2) as i64;
                 let frame = [width * scale + 2, height * scale + 2];
                 canvas.rectangle(x - 1, y - 1, frame, Canvas::GREY);
                 canvas.image(x, y, image, [height, width, channels], scale);
