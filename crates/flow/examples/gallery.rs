@@ -17,7 +17,7 @@ const GAP: usize = 4;
 /// Panels show [-EXTENT, EXTENT] squared.
 const EXTENT: f64 = 3.0;
 const POINTS: usize = 12_000;
-const STEPS: u64 = 2_500;
+const STEPS: u64 = 4_000;
 const BATCH: usize = 256;
 
 fn moon(noise: &mut Stream) -> [f64; 2] {
