@@ -8,7 +8,7 @@ use grad::{Tape, Tensor, Var};
 use nn::optim::{Optimiser, OptimiserState};
 use nn::random::{Stream, normal, stream, uniform};
 use nn::schedule::Schedule;
-use nn::{Builder, Params};
+use nn::{Builder, Params, clip};
 use std::f64::consts::{PI, TAU};
 
 /// Pixels of a side of a panel, and between panels.
@@ -17,7 +17,7 @@ const GAP: usize = 4;
 /// Panels show [-EXTENT, EXTENT] squared.
 const EXTENT: f64 = 3.0;
 const POINTS: usize = 12_000;
-const STEPS: u64 = 1_500;
+const STEPS: u64 = 4_000;
 const BATCH: usize = 256;
 
 fn moon(noise: &mut Stream) -> [f64; 2] {
@@ -27,8 +27,8 @@ fn moon(noise: &mut Stream) -> [f64; 2] {
         true => (1.0 - angle.cos(), 0.5 - angle.sin()),
     };
     [
-        2.0 * (x - 0.5) + 0.12 * normal(noise),
-        2.0 * (y - 0.25) + 0.12 * normal(noise),
+        1.5 * (x - 0.5) + 0.1 * normal(noise),
+        1.5 * (y - 0.25) + 0.1 * normal(noise),
     ]
 }
 
@@ -58,11 +58,11 @@ fn points(draw: fn(&mut Stream) -> [f64; 2], count: usize, word: u64) -> Tensor<
 /// Couplings that move one coordinate, then the other.
 fn model(b: &mut Builder) -> Flow {
     let mut flow = Flow::new();
-    for i in 0..10 {
+    for i in 0..16 {
         let mut b = b.scope(i);
         let halves = Partition::halves(2);
         let halves = if i % 2 == 0 { halves } else { halves.swapped() };
-        let net = Net::perceptron(&mut b.scope("net"), 1, &[48, 48], 2, None);
+        let net = Net::perceptron(&mut b.scope("net"), 1, &[64, 64], 2, None);
         flow.push(ActNorm::new(&mut b.scope("norm"), 2));
         flow.push(Coupling::new(halves, Transform::Affine, net));
     }
@@ -74,7 +74,7 @@ fn learn(draw: fn(&mut Stream) -> [f64; 2]) -> (Flow, Params<f32>, f32) {
     let mut params = Params::new();
     let flow = model(&mut Builder::new(&mut params, 1));
     flow.begin(&mut params, None, &Var::constant(points(draw, 1_000, 0)));
-    let mut adam = OptimiserState::new(Optimiser::adam(3e-3), &params, params.ids().collect());
+    let mut adam = OptimiserState::new(Optimiser::adam(2e-3), &params, params.ids().collect());
     let mut recent = 0.0;
     for step in 0..STEPS {
         let gradients = {
@@ -87,11 +87,9 @@ fn learn(draw: fn(&mut Stream) -> [f64; 2]) -> (Flow, Params<f32>, f32) {
             let wrt: Vec<_> = p.recorded().map(|(_, var)| var).collect();
             tape.into_gradients(&loss, &wrt)
         };
-        adam.step(
-            &mut params,
-            &gradients,
-            Schedule::Cosine.factor(step, STEPS),
-        );
+        let schedule = Schedule::WarmupCosine { steps: 100 };
+        let scale = clip::norm_factor(clip::global_norm(&gradients), 2.0);
+        adam.step_scaled(&mut params, &gradients, schedule.factor(step, STEPS), scale);
     }
     (flow, params, recent)
 }

@@ -4,11 +4,14 @@
 //! arXiv:1807.03039, section 3.
 //!
 //! ```text
-//! y - 1/2 -> scales times:
+//! y -> logit -> scales times:
 //!     squeeze                                        [H, W, C] -> [H/2, W/2, 4 C]
 //!     depth times: act norm, 1x1, affine coupling    its network 3x3, 1x1, 3x3, the last from 0
 //!     half of the channels are done, scaled and shifted by a network of the rest
 //! ```
+//!
+//! The paper, whose images are natural ones, has y - 1/2 in place of the logit: logit=0. For alpha
+//! see `realnvp`.
 
 use crate::coupling::{Coupling, Partition, Transform};
 use crate::density::FlowModel;
@@ -44,7 +47,7 @@ pub(crate) const ENTRY: Entry = Entry::new(
         meaning: "channels inside a coupling's network",
         default: Value::Count(64),
     },
-    options::logit(0.0),
+    options::logit(1e-6),
     dequantise::KIND,
     CONDITIONAL,
 ])
@@ -57,6 +60,7 @@ pub(crate) const ENTRY: Entry = Entry::new(
 scales = 3
 depth = 12
 channels = 96
+logit = 0.0
 ",
 }])
 .accepts(options::levels)

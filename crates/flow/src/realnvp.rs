@@ -14,6 +14,10 @@
 //! The checkerboard of single pixels is, after a squeeze, one half of the channels against the
 //! other. The couplings of both masks therefore run behind the squeeze: the networks see no zeros
 //! where a mask hides pixels, and cost a quarter.
+//!
+//! alpha of the logit is 1e-6, as for digits in the paper on MAF, and not 0.05 as here for natural
+//! images: it spreads out the noise of a black background, which would else be 50 times narrower
+//! than the strokes, and the loss of MNIST falls in a tenth of the steps.
 
 use crate::coupling::{Coupling, Partition, Transform};
 use crate::density::FlowModel;
@@ -58,7 +62,7 @@ pub(crate) const ENTRY: Entry = Entry::new(
         meaning: "normalisation before each coupling: `act`, set by the first images, or `batch`",
         default: Value::Choice(&["act", "batch"]),
     },
-    options::logit(0.05),
+    options::logit(1e-6),
     dequantise::KIND,
     CONDITIONAL,
 ])
@@ -70,6 +74,7 @@ pub(crate) const ENTRY: Entry = Entry::new(
 [hypers]
 scales = 3
 channels = 64
+logit = 0.05
 ",
 }])
 .accepts(options::levels)
