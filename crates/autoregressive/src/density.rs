@@ -1,15 +1,15 @@
 //! What an autoregressive model defines, and what follows from it for all of them: training,
 //! likelihood, ensembles over orderings, samples.
 
-use crate::sequential::{Conditionals, Draw, Given, Walk, code, draw, draw_of};
+use crate::sequential::{Conditionals, Draw, Given, Ready, Walk, code, draw, draw_of};
 use grad::{Element, Tensor, Var};
 use nn::Bound;
 use nn::dist::pixels::Pixels;
 use nn::model::{
-    Ask, Batch, Coder, Completer, CompletionRequest, ImageSpec, Inspector, Kind, Loss, Model, SampleRequest,
-    Sampler, Score, ScoreInfo, Scored, Spread, Step, Takes,
+    Ask, Batch, Coder, Completer, CompletionRequest, ImageSpec, Inspector, Kind, Loss, Model,
+    SampleRequest, Sampler, Score, ScoreInfo, Scored, Spread, Step, Takes,
 };
-use nn::random::{mix, word};
+use nn::random::{Stream, mix, word};
 use nn::stats::log_mean_exp;
 use std::sync::Arc;
 
@@ -57,8 +57,21 @@ pub trait Autoregressive: Send + Sync + 'static {
         self.logits(p, x, ordering)
     }
 
-    /// The same one dimension after the other, each at the cost of what it adds.
-    fn conditionals<'a>(&'a self, p: &Bound<f32>, ordering: usize) -> Box<dyn Conditionals + 'a>;
+    /// The model with these parameters, ready to tell one dimension after the other, each at the
+    /// cost of what it adds.
+    fn ready<'a>(&'a self, p: &Bound<f32>, ordering: usize) -> Box<dyn Ready + 'a>;
+
+    /// The same with all that sampling, completion and coding need to know.
+    fn conditionals<'a>(&'a self, p: &Bound<f32>, ordering: usize) -> Box<dyn Conditionals + 'a>
+    where
+        Self: Sized,
+    {
+        Box::new(Ordered {
+            model: self,
+            ready: self.ready(p, ordering),
+            ordering,
+        })
+    }
 
     /// What a training step minimises, summed over the images, with the ordering it drew: the
     /// exact [`nll`] unless a model has a cheaper estimate of it.
@@ -297,6 +310,23 @@ impl<M: Autoregressive> Inspector for Density<M> {
     }
 }
 
+/// A model in one of its orderings, ready to walk.
+struct Ordered<'a, M> {
+    model: &'a M,
+    ready: Box<dyn Ready + 'a>,
+    ordering: usize,
+}
+
+impl<M: Autoregressive> Ready for Ordered<'_, M> {
+    fn together(&self) -> usize {
+        self.ready.together()
+    }
+
+    fn begin(&self, count: usize, classes: Option<&[u32]>) -> Box<dyn Walk + '_> {
+        self.ready.begin(count, classes)
+    }
+}
+
 /// [`Conditionals`] the slow way: all logits computed anew for each dimension. What the models'
 /// own are held against.
 pub struct Naive<'a, M> {
@@ -317,26 +347,14 @@ impl<'a, M: Autoregressive> Naive<'a, M> {
     }
 }
 
-impl<M: Autoregressive> Conditionals for Naive<'_, M> {
-    fn spec(&self) -> ImageSpec {
-        self.model.spec()
-    }
-
-    fn dimension(&self, i: usize) -> usize {
-        self.model.dimension(self.ordering, i)
-    }
-
-    fn classes(&self) -> Option<usize> {
-        self.model.classes()
-    }
-
+impl<M: Autoregressive> Ready for Naive<'_, M> {
     fn begin(&self, count: usize, classes: Option<&[u32]>) -> Box<dyn Walk + '_> {
         let ImageSpec {
             height,
             width,
             channels,
             ..
-        } = self.spec();
+        } = self.model.spec();
         Box::new(NaiveWalk {
             of: self,
             p: Bound::from_vars(self.parameters.iter().cloned().map(Var::constant)),
@@ -346,11 +364,33 @@ impl<M: Autoregressive> Conditionals for Naive<'_, M> {
             row: Vec::new(),
         })
     }
-
-    fn draw(&self, parameters: &[f32], temperature: f32, stream: &mut nn::random::Stream) -> f32 {
-        self.model.pixels().draw(parameters, temperature, stream)
-    }
 }
+
+/// What a model says of itself, the same for [`Ordered`] and [`Naive`].
+macro_rules! conditionals {
+    ($Type:ident) => {
+        impl<M: Autoregressive> Conditionals for $Type<'_, M> {
+            fn spec(&self) -> ImageSpec {
+                self.model.spec()
+            }
+
+            fn dimension(&self, i: usize) -> usize {
+                self.model.dimension(self.ordering, i)
+            }
+
+            fn classes(&self) -> Option<usize> {
+                self.model.classes()
+            }
+
+            fn draw(&self, parameters: &[f32], temperature: f32, stream: &mut Stream) -> f32 {
+                (self.model.pixels()).draw(parameters, temperature, stream)
+            }
+        }
+    };
+}
+
+conditionals!(Ordered);
+conditionals!(Naive);
 
 struct NaiveWalk<'a, M> {
     of: &'a Naive<'a, M>,
@@ -363,8 +403,8 @@ struct NaiveWalk<'a, M> {
 
 impl<M: Autoregressive> Walk for NaiveWalk<'_, M> {
     fn conditional(&mut self) -> &[f32] {
-        let dims = self.of.spec().dims();
-        let d = self.of.dimension(self.known);
+        let dims = self.of.model.spec().dims();
+        let d = self.of.model.dimension(self.of.ordering, self.known);
         let width = self.of.model.pixels().width();
         let x = Var::constant(self.x.clone());
         let labels = self.labels.as_ref();
@@ -377,8 +417,8 @@ impl<M: Autoregressive> Walk for NaiveWalk<'_, M> {
     }
 
     fn fix(&mut self, values: &[f32]) {
-        let dims = self.of.spec().dims();
-        let d = self.of.dimension(self.known);
+        let dims = self.of.model.spec().dims();
+        let d = self.of.model.dimension(self.of.ordering, self.known);
         for (image, &value) in self.x.make_mut().chunks_exact_mut(dims).zip(values) {
             image[d] = value;
         }

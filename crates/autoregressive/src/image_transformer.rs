@@ -248,7 +248,10 @@ impl Sizes {
         let pair = |name: &str| {
             let counts = hypers.counts(name);
             <[usize; 2]>::try_from(&counts[..]).map_err(|_| {
-                hypers.unfit(format!("{name}: expected two counts, rows and columns, found {}", counts.len()))
+                hypers.unfit(format!(
+                    "{name}: expected two counts, rows and columns, found {}",
+                    counts.len()
+                ))
             })
         };
         let sizes = Sizes {
@@ -281,7 +284,9 @@ impl Sizes {
                 (false, _) => None,
                 (true, Some(classes)) => Some(classes),
                 (true, None) => {
-                    return Err(hypers.unfit("conditional needs images with labels; these have none"));
+                    return Err(
+                        hypers.unfit("conditional needs images with labels; these have none")
+                    );
                 }
             },
         };
@@ -326,11 +331,24 @@ pub fn image_transformer(
         .map(|turn| turn.position as u32)
         .collect();
     let kinds = (sizes.values, sizes.positions);
-    let tokens = Tokens::new(&mut b.scope("tokens"), &spec, &order, channels, kinds, sizes.classes);
+    let tokens = Tokens::new(
+        &mut b.scope("tokens"),
+        &spec,
+        &order,
+        channels,
+        kinds,
+        sizes.classes,
+    );
     let layers = (0..sizes.layers).map(|i| {
         let mut scope = b.scope("layers");
         let mut b = scope.scope(i);
-        let attention = Attention::new(&mut b.scope("attention"), channels, sizes.heads, pattern, length);
+        let attention = Attention::new(
+            &mut b.scope("attention"),
+            channels,
+            sizes.heads,
+            pattern,
+            length,
+        );
         let mut linear = |name, io, activation| {
             Masked::pointwise(&mut b.scope("perceptron").scope(name), io, activation)
         };
@@ -340,15 +358,25 @@ pub fn image_transformer(
         );
         let name = |part: &str| format!("layers.{i}.{part}");
         (
-            sublayer(&mut b.scope("attention"), &sizes, attention, &name("attention")),
-            sublayer(&mut b.scope("perceptron"), &sizes, perceptron, &name("perceptron")),
+            sublayer(
+                &mut b.scope("attention"),
+                &sizes,
+                attention,
+                &name("attention"),
+            ),
+            sublayer(
+                &mut b.scope("perceptron"),
+                &sizes,
+                perceptron,
+                &name("perceptron"),
+            ),
         )
     });
     let layers = layers.collect();
     let norm = (sizes.norm_before).then(|| Norm::new(&mut b.scope("norm"), channels));
     let out = Masked::pointwise(&mut b.scope("out"), [channels, pixels.width()], Identity);
     let layers = (tokens, layers, norm.into_iter().collect(), out);
-    Network::new(spec, pixels, layers)
+    Network::of(spec, pixels, layers)
         .classes(sizes.classes)
         .order(order)
         .together(TOGETHER)

@@ -23,17 +23,18 @@ pub mod walk;
 
 pub use density::{Autoregressive, Density};
 pub use fvsbn::Fvsbn;
+pub use gated_pixelcnn::{Gated, GatedPixelCnn, Sizes as GatedSizes};
 pub use image_transformer::{
-    ImageTransformer, Layer as TransformerLayer, Local, Sizes as TransformerSizes, image_transformer,
+    ImageTransformer, Layer as TransformerLayer, Local, Sizes as TransformerSizes,
+    image_transformer,
 };
-pub use pixel_rnn::{PixelRnn, Sizes as RnnSizes, diagonal_bilstm, row_lstm};
-pub use walk::Network;
-pub use gated_pixelcnn::{GatedPixelCnn, Sizes as GatedSizes};
 pub use made::{Made, Options as MadeOptions};
 pub use nade::Nade;
 pub use nn::dist::pixels::{self, Pixels};
 pub use orderless::OrderlessNade;
-pub use pixelcnn::PixelCnn;
+pub use pixel_rnn::{PixelRnn, Sizes as RnnSizes, diagonal_bilstm, row_lstm};
+pub use pixelcnn::{Block as PixelCnnBlock, PixelCnn};
+pub use walk::Network;
 
 use nn::model::Entry;
 

@@ -93,7 +93,12 @@ pub type PixelRnn<L> = Network<(
 ///
 /// # Panics
 /// If there are fewer channels in a layer than colours in a pixel.
-pub fn row_lstm(b: &mut Builder, spec: ImageSpec, pixels: Pixels, sizes: Sizes) -> PixelRnn<RowLstm> {
+pub fn row_lstm(
+    b: &mut Builder,
+    spec: ImageSpec,
+    pixels: Pixels,
+    sizes: Sizes,
+) -> PixelRnn<RowLstm> {
     network(b, spec, pixels, sizes, RowLstm::new)
 }
 
@@ -148,7 +153,7 @@ fn network<L: Causal>(
         Residual((recurrent, up))
     };
     let residuals = (0..layers).map(residual).collect();
-    Network::new(spec, pixels, (Centred::new(&spec, first), residuals, head)).lanes(LANES)
+    Network::of(spec, pixels, (Centred::new(&spec, first), residuals, head)).lanes(LANES)
 }
 
 /// Images of a micro-batch: what a layer leaves for the backward pass stays in the cache.

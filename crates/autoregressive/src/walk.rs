@@ -3,12 +3,11 @@
 
 use crate::causal::{At, Begin, Cached, Causal, Pass, Steps};
 use crate::density::Autoregressive;
-use crate::sequential::{Conditionals, Walk};
+use crate::sequential::{Ready, Walk};
 use grad::{Element, Tensor, Var};
 use nn::Bound;
 use nn::dist::pixels::Pixels;
 use nn::model::{Batch, ImageSpec, Spread};
-use nn::random::Stream;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -31,7 +30,7 @@ pub struct Network<N> {
 impl<N: Causal> Network<N> {
     /// A model of images of this kind whose dimensions come row by row, the colours of each pixel
     /// in turn.
-    pub fn new(spec: ImageSpec, pixels: Pixels, layers: N) -> Network<N> {
+    pub fn of(spec: ImageSpec, pixels: Pixels, layers: N) -> Network<N> {
         Network {
             spec,
             pixels,
@@ -123,8 +122,8 @@ impl<N: Causal> Autoregressive for Network<N> {
         self.pixels.nll(&logits, &batch.images).sum()
     }
 
-    fn conditionals<'a>(&'a self, p: &Bound<f32>, _: usize) -> Box<dyn Conditionals + 'a> {
-        Box::new(Ready {
+    fn ready<'a>(&'a self, p: &Bound<f32>, _: usize) -> Box<dyn Ready + 'a> {
+        Box::new(ReadyNetwork {
             of: self,
             layers: self.layers.steps(p),
         })
@@ -152,24 +151,12 @@ impl<N: Causal> Autoregressive for Network<N> {
 }
 
 /// The layers with their parameters.
-struct Ready<'a, N> {
+struct ReadyNetwork<'a, N> {
     of: &'a Network<N>,
     layers: Box<dyn Steps>,
 }
 
-impl<N: Causal> Conditionals for Ready<'_, N> {
-    fn spec(&self) -> ImageSpec {
-        self.of.spec
-    }
-
-    fn dimension(&self, i: usize) -> usize {
-        self.of.dimension(0, i)
-    }
-
-    fn classes(&self) -> Option<usize> {
-        self.of.classes
-    }
-
+impl<N: Causal> Ready for ReadyNetwork<'_, N> {
     fn together(&self) -> usize {
         self.of.together
     }
@@ -197,10 +184,6 @@ impl<N: Causal> Conditionals for Ready<'_, N> {
             count,
         })
     }
-
-    fn draw(&self, parameters: &[f32], temperature: f32, stream: &mut Stream) -> f32 {
-        self.of.pixels.draw(parameters, temperature, stream)
-    }
 }
 
 /// Images of which the first dimensions of the order are known.
@@ -221,8 +204,14 @@ struct Walking<'a> {
 impl Walking<'_> {
     fn at(&self) -> At {
         let turn = self.known;
-        let dimension = self.order.as_ref().map_or(turn, |order| order[turn] as usize);
-        let (pixel, colour) = (dimension / self.spec.channels, dimension % self.spec.channels);
+        let dimension = self
+            .order
+            .as_ref()
+            .map_or(turn, |order| order[turn] as usize);
+        let (pixel, colour) = (
+            dimension / self.spec.channels,
+            dimension % self.spec.channels,
+        );
         At {
             pixel: [pixel / self.spec.width, pixel % self.spec.width],
             colour,
@@ -237,10 +226,15 @@ impl Walk for Walking<'_> {
         let at = self.at();
         let parameters = self.layers.step(at, &self.pixels);
         let of_image = parameters.len() / self.count.max(1);
-        let first = if of_image == self.width { 0 } else { at.colour * self.width };
+        let first = if of_image == self.width {
+            0
+        } else {
+            at.colour * self.width
+        };
         self.parameters.clear();
         for parameters in parameters.chunks_exact(of_image.max(1)) {
-            self.parameters.extend_from_slice(&parameters[first..][..self.width]);
+            self.parameters
+                .extend_from_slice(&parameters[first..][..self.width]);
         }
         &self.parameters
     }

@@ -31,7 +31,9 @@ fn check(
         let noise: Tensor<f32> = normal_tensor(*param.value.shape(), &mut stream(&[9, i as u64]));
         let noise = noise.data().iter();
         let values = param.value.make_mut().iter_mut();
-        values.zip(noise).for_each(|(w, noise)| *w = 1.5 * *w + 0.1 * noise);
+        values
+            .zip(noise)
+            .for_each(|(w, noise)| *w = 1.5 * *w + 0.1 * noise);
     }
     let p = params.constants();
     let x: Tensor<f32> = normal_tensor([COUNT, height, width, channels], &mut stream(&[8]));
@@ -62,7 +64,8 @@ fn check(
         cache.fix(at, &column);
         if colour + 1 == colours {
             for (image, y) in y.chunks_exact(outputs).enumerate() {
-                let expected = &whole.value().data()[(image * places + place) * outputs..][..outputs];
+                let expected =
+                    &whole.value().data()[(image * places + place) * outputs..][..outputs];
                 assert_eq!(y, expected, "{name}: image {image}, place {place}");
             }
         }
@@ -138,7 +141,13 @@ fn attention() {
                 Box::new(Attention::new(b, channels, heads, pattern, length))
             };
             let order = |i: usize| turns[i].position;
-            check(&format!("{pattern:?}"), [1, length, channels], 1, order, make);
+            check(
+                &format!("{pattern:?}"),
+                [1, length, channels],
+                1,
+                order,
+                make,
+            );
         }
     }
 }
@@ -154,12 +163,19 @@ fn tokens() {
             let mut params = Params::new();
             let order: Vec<u32> = (0..spec.dims() as u32).rev().collect();
             let kinds = (values, positions);
-            let layer = Tokens::new(&mut Builder::new(&mut params, 1), &spec, &order, 7, kinds, None);
+            let layer = Tokens::new(
+                &mut Builder::new(&mut params, 1),
+                &spec,
+                &order,
+                7,
+                kinds,
+                None,
+            );
             let p = params.constants();
             let shape = spec.shape(COUNT);
             let x = Tensor::from_fn(shape, |i| (i * i % 5) as f32 / 4.0);
-            let whole = layer.whole(&Pass::new(&p), &Var::constant(x.clone()));
-            let steps = layer.steps(&p);
+            let whole = Causal::whole(&layer, &Pass::new(&p), &Var::constant(x.clone()));
+            let steps = Causal::steps(&layer, &p);
             let begin = Begin {
                 count: COUNT,
                 size: [3, 4],
@@ -203,11 +219,17 @@ fn compositions() {
         ("residual", &|b| Box::new(Residual(pair(b)))),
         ("before", &|b| {
             let norm = Norm::new(&mut b.scope("norm"), 6);
-            Box::new(Sublayer::Before(Residual((norm, Dropped::new(pair(b), 0.3, "a")))))
+            Box::new(Sublayer::Before(Residual((
+                norm,
+                Dropped::new(pair(b), 0.3, "a"),
+            ))))
         }),
         ("behind", &|b| {
             let norm = Norm::new(&mut b.scope("norm"), 6);
-            Box::new(Sublayer::Behind((Residual(Dropped::new(pair(b), 0.3, "a")), norm)))
+            Box::new(Sublayer::Behind((
+                Residual(Dropped::new(pair(b), 0.3, "a")),
+                norm,
+            )))
         }),
         ("list", &|b| {
             let layer = |i: usize| Residual((pair(&mut b.scope(i)), Relu));
@@ -252,7 +274,9 @@ fn by_columns(x: &Var<f64>, w: &Var<f64>) -> Var<f64> {
     let zeros = || Var::constant(Tensor::zeros([batch, height, n]));
     let (mut h, mut c, mut columns) = (zeros(), zeros(), Vec::new());
     for column in 0..width + height - 1 {
-        let own = x.slice(2, column..column + 1).reshape([batch, height, gates]);
+        let own = x
+            .slice(2, column..column + 1)
+            .reshape([batch, height, gates]);
         // One row further down, with zeros above the first: never a row of below.
         let above = h.pad(1, 1, 0).slice(1, 0..height);
         let rows = |x: &Var<f64>| x.reshape([batch * height, n]);

@@ -5,8 +5,7 @@ use autoregressive::density::{Naive, nll, nll_of};
 use autoregressive::sequential::{Draw, Given, draw};
 use autoregressive::{Autoregressive, GatedPixelCnn, GatedSizes, MODELS, PixelCnn, Pixels};
 use grad::{Tape, Tensor, Var};
-use nn::hyper::Hypers;
-use nn::model::{Batch, ImageSpec};
+use nn::model::{Batch, Classes, ImageSpec, Step};
 use nn::optim::{Optimiser, OptimiserState};
 use nn::random::{Stream, stream, uniform};
 use nn::{Builder, Params};
@@ -78,25 +77,9 @@ fn probabilities_of_all_images_sum_to_one() {
     }
     let kinds = [
         BINARY,
-        ImageSpec {
-            height: 2,
-            width: 3,
-            levels: 4,
-            ..BINARY
-        },
-        ImageSpec {
-            height: 2,
-            width: 2,
-            channels: 3,
-            ..BINARY
-        },
-        ImageSpec {
-            height: 1,
-            width: 2,
-            channels: 3,
-            levels: 3,
-            ..BINARY
-        },
+        ImageSpec::new(2, 3, 1, 4),
+        ImageSpec::new(2, 2, 3, 2),
+        ImageSpec::new(1, 2, 3, 3),
     ];
     for spec in kinds {
         for_each_model!(check, spec, 2, 1);
@@ -170,19 +153,9 @@ fn each_dimension_depends_on_earlier_ones_alone_and_on_all_it_should_see() {
             }
         }
     }
-    let grey = ImageSpec {
-        height: 6,
-        width: 9,
-        ..BINARY
-    };
+    let grey = ImageSpec::new(6, 9, 1, 2);
     for_each_model!(check, grey, 3, 5);
-    let colour = ImageSpec {
-        height: 4,
-        width: 6,
-        channels: 3,
-        levels: 4,
-        ..BINARY
-    };
+    let colour = ImageSpec::new(4, 6, 3, 4);
     for_each_model!(check, colour, 2, 6);
 }
 
@@ -249,13 +222,7 @@ fn gradients_agree_with_finite_differences() {
         }
     }
     for_each_model!(check, BINARY, 2, 3);
-    let colour = ImageSpec {
-        height: 2,
-        width: 3,
-        channels: 3,
-        levels: 3,
-        ..BINARY
-    };
+    let colour = ImageSpec::new(2, 3, 3, 3);
     for_each_model!(check, colour, 1, 3);
 }
 
@@ -270,7 +237,7 @@ fn cached_samples_are_the_naive_ones_to_the_last_bit() {
             let what = Draw {
                 count,
                 seed,
-                class: None,
+                classes: &Classes::InTurn,
                 temperature,
                 given: None,
             };
@@ -295,19 +262,9 @@ fn cached_samples_are_the_naive_ones_to_the_last_bit() {
             slow.fix(&values);
         }
     }
-    let grey = ImageSpec {
-        height: 9,
-        width: 7,
-        ..BINARY
-    };
+    let grey = ImageSpec::new(9, 7, 1, 2);
     for_each_model!(check, grey, 3, 7);
-    let colour = ImageSpec {
-        height: 5,
-        width: 4,
-        channels: 3,
-        levels: 5,
-        ..BINARY
-    };
+    let colour = ImageSpec::new(5, 4, 3, 5);
     for_each_model!(check, colour, 2, 8);
 }
 
@@ -330,7 +287,7 @@ fn completions_keep_what_is_given() {
         let what = Draw {
             count: 4,
             seed: 1,
-            class: None,
+            classes: &Classes::InTurn,
             temperature: 1.0,
             given,
         };
@@ -346,20 +303,13 @@ fn completions_keep_what_is_given() {
 fn the_loss_begins_near_d_ln_2() {
     for name in ["pixelcnn", "gated-pixelcnn"] {
         let entry = MODELS.iter().find(|entry| entry.name == name).unwrap();
-        let spec = ImageSpec {
-            height: 28,
-            width: 28,
-            ..BINARY
-        };
-        let hypers = Hypers::defaults(entry.name, entry.hypers);
-        let (model, params) = (entry.build)(&hypers, &spec, 1).unwrap();
+        let spec = ImageSpec::new(28, 28, 1, 2);
+        let (model, params) = entry.build_for(&entry.defaults(), spec, 1).unwrap();
         let images = images(&spec, 4, &mut stream(&[2])).cast();
-        let batch = Batch {
-            images,
-            labels: None,
-            noise: (0..4).collect(),
-        };
-        let loss = f64::from(model.loss(0, &params.constants(), &batch).sum.item()) / 4.0;
+        let batch = Batch::new(images, (0..4).collect::<Vec<_>>());
+        let (tape, p) = (Tape::new(), params.constants());
+        let step = Step::new(&tape, &p, &batch);
+        let loss = f64::from(model.loss(&step).sum.item()) / 4.0;
         let expected = 784.0 * std::f64::consts::LN_2;
         assert!(
             (loss - expected).abs() < 0.03 * expected,
@@ -391,24 +341,13 @@ fn one_batch_can_be_overfitted() {
         assert!(last < best + 0.1, "{name}: {last} nats; ln 4 = {best}");
     }
     for_each_model!(check, BINARY, 2, 4);
-    let colour = ImageSpec {
-        height: 3,
-        width: 3,
-        channels: 3,
-        levels: 8,
-        ..BINARY
-    };
+    let colour = ImageSpec::new(3, 3, 3, 8);
     for_each_model!(check, colour, 2, 4);
 }
 
 #[test]
 fn a_class_enters_every_gate_and_samples_follow_it() {
-    let spec = ImageSpec {
-        height: 4,
-        width: 5,
-        classes: Some(3),
-        ..BINARY
-    };
+    let spec = ImageSpec::new(4, 5, 1, 2).with_classes(3);
     let sizes = GatedSizes {
         channels: 6,
         layers: 3,
@@ -451,7 +390,7 @@ fn a_class_enters_every_gate_and_samples_follow_it() {
         let what = Draw {
             count: 7,
             seed: 5,
-            class,
+            classes: &Classes::from(class),
             temperature: 1.0,
             given: None,
         };

@@ -9,8 +9,7 @@ use autoregressive::{
 };
 use grad::kernels::autoregressive::nade::Activation;
 use grad::{Tape, Tensor, Var};
-use nn::hyper::Hypers;
-use nn::model::{Batch, ImageSpec, Likelihood, Model, SampleRequest, Sampler};
+use nn::model::{Accepts, Batch, Classes, Entry, ImageSpec, Model, SampleRequest, Sampler, Step};
 use nn::optim::{Optimiser, OptimiserState};
 use nn::random::{stream, uniform};
 use nn::stats::logsumexp;
@@ -76,11 +75,8 @@ fn all_images() -> Tensor<f64> {
 }
 
 fn batch(images: Tensor<f32>) -> Batch {
-    Batch {
-        noise: (0..images.shape()[0] as u64).collect(),
-        images,
-        labels: None,
-    }
+    let noise: Vec<u64> = (0..images.shape()[0] as u64).collect();
+    Batch::new(images, noise)
 }
 
 #[test]
@@ -99,7 +95,7 @@ fn probabilities_of_all_images_sum_to_one() {
         // In f32 through the interface of the engine: the mixture of all orderings.
         let all = batch(all_images().cast());
         let model = Density(model);
-        let log_p: Vec<f64> = (model.nats(&params.constants(), &all, 1).iter())
+        let log_p: Vec<f64> = (model.nats(&params.constants(), &all).iter())
             .map(|nats| -nats)
             .collect();
         let total = logsumexp(&log_p);
@@ -204,7 +200,7 @@ fn sampling_step_by_step_gives_the_bytes_of_the_naive_way() {
                 let what = Draw {
                     count: 40,
                     seed: 6,
-                    class: None,
+                    classes: &Classes::InTurn,
                     temperature,
                     given: some.then_some(Given {
                         images: &given,
@@ -236,14 +232,7 @@ fn sampling_step_by_step_gives_the_bytes_of_the_naive_way() {
             }
         }
         let model = Density(model);
-        let sample = |seed| {
-            let request = SampleRequest {
-                count: 8,
-                seed,
-                class: None,
-            };
-            model.sample(&params.constants(), &request)
-        };
+        let sample = |seed| model.sample(&params.constants(), &SampleRequest::new(8, seed));
         assert_eq!(sample(1), sample(1));
         assert_ne!(sample(1), sample(2));
     }
@@ -302,7 +291,7 @@ fn samples_follow_the_density() {
         let what = Draw {
             count,
             seed: 1,
-            class: None,
+            classes: &Classes::InTurn,
             temperature: 1.0,
             given: None,
         };
@@ -327,24 +316,23 @@ fn samples_follow_the_density() {
 
 #[test]
 fn the_loss_begins_near_d_ln_2() {
-    for entry in MODELS.iter().filter(|entry| entry.binary) {
-        let spec = ImageSpec {
-            height: 28,
-            width: 28,
-            ..SPEC
-        };
-        let hypers = Hypers::defaults(entry.name, entry.hypers);
-        let (model, params) = (entry.build)(&hypers, &spec, 1).unwrap();
+    let binary = |entry: &&Entry| (entry.accepts)(&entry.defaults()) == Accepts::Binary;
+    for entry in MODELS.iter().filter(binary) {
+        let spec = SPEC.with_size(28, 28);
+        let (model, params) = entry.build_for(&entry.defaults(), spec, 1).unwrap();
         let images = Tensor::from_fn([4, 28, 28, 1], |i| f32::from((i * 7 + i / 28) % 5 == 0));
         let batch = batch(images);
-        let loss = f64::from(model.loss(0, &params.constants(), &batch).sum.item()) / 4.0;
+        let (tape, p) = (Tape::new(), params.constants());
+        let step = Step::new(&tape, &p, &batch);
+        let loss = f64::from(model.loss(&step).sum.item()) / 4.0;
         let expected = 784.0 * std::f64::consts::LN_2;
         assert!(
             (loss - expected).abs() < 0.03 * expected,
             "{}: {loss} nats",
             entry.name
         );
-        assert_eq!((entry.recipe)().phases.len(), 1, "{}", entry.name);
+        let recipe = entry.recipe_for(&entry.defaults(), spec);
+        assert_eq!(recipe.phases.len(), 1, "{}", entry.name);
     }
 }
 
@@ -352,11 +340,7 @@ fn the_loss_begins_near_d_ln_2() {
 /// ordering: it is held against all 3! orderings of three pixels.
 #[test]
 fn the_loss_of_orderless_nade_is_an_unbiased_estimate() {
-    let spec = ImageSpec {
-        height: 1,
-        width: 3,
-        ..SPEC
-    };
+    let spec = SPEC.with_size(1, 3);
     let make = |b: &mut Builder| OrderlessNade::new(b, spec, &[6], 200, 4);
     let (model, params) = shaken(make, 9);
     let p = params.constants();
@@ -371,11 +355,9 @@ fn the_loss_of_orderless_nade_is_an_unbiased_estimate() {
     assert_eq!(of_order.len(), 6);
     let expected = of_order.values().sum::<f32>() / 6.0;
     let draws = 20_000;
-    let batch = Batch {
-        images: Tensor::from_fn([draws, 1, 3, 1], |i| x.data()[i % 3]),
-        labels: None,
-        noise: (0..draws as u64).map(|i| nn::random::mix(&[i])).collect(),
-    };
+    let images = Tensor::from_fn([draws, 1, 3, 1], |i| x.data()[i % 3]);
+    let noise: Vec<u64> = (0..draws as u64).map(|i| nn::random::mix(&[i])).collect();
+    let batch = Batch::new(images, noise);
     let found = model.loss(&p, &batch, 0).item() / draws as f32;
     assert!(
         (found / expected - 1.0).abs() < 0.02,

@@ -118,7 +118,10 @@ fn probabilities_of_all_images_sum_to_one() {
         let nll = nll(model, &p, &all_images(&model.spec()), 0);
         let sum: f64 = nll.value().data().iter().map(|nll| (-nll).exp()).sum();
         let spec = model.spec();
-        assert!((sum - 1.0).abs() < 1e-10, "{name}, {spec:?}: p(x) sums to {sum}");
+        assert!(
+            (sum - 1.0).abs() < 1e-10,
+            "{name}, {spec:?}: p(x) sums to {sum}"
+        );
     }
     for spec in [
         ImageSpec::new(2, 2, 1, 2),
@@ -175,7 +178,9 @@ fn seen(name: &str, spec: &ImageSpec) -> Vec<Vec<bool>> {
     for (i, stream) in stream.iter_mut().enumerate() {
         let (row, col) = place(i);
         for (r, c) in (-3..=0).flat_map(|r| (-3..=3).map(move |c| (r, c))) {
-            if (r, c) < (0, 0) && let Some(from) = at(row + r, col + c) {
+            if (r, c) < (0, 0)
+                && let Some(from) = at(row + r, col + c)
+            {
                 stream[from] = true;
             }
         }
@@ -186,7 +191,7 @@ fn seen(name: &str, spec: &ImageSpec) -> Vec<Vec<bool>> {
             let (row, col) = place(i);
             let mut own = stream[i].clone();
             if name == "row-lstm" {
-                for from in at(row, col - 1) {
+                if let Some(from) = at(row, col - 1) {
                     add(&mut own, &stream[from]);
                 }
                 for from in (-1..=1).filter_map(|c| at(row - 1, col + c)) {
@@ -206,7 +211,9 @@ fn seen(name: &str, spec: &ImageSpec) -> Vec<Vec<bool>> {
         (to, from) if to == from => j < k,
         (to, from) => stream[to][from],
     };
-    (0..dims).map(|k| (0..dims).map(|j| sees(k, j)).collect()).collect()
+    (0..dims)
+        .map(|k| (0..dims).map(|j| sees(k, j)).collect())
+        .collect()
 }
 
 /// |d logits of dimension k / d x_j|, summed over a few images and signs of the parameters.
@@ -247,7 +254,11 @@ fn each_dimension_depends_on_exactly_what_it_should_see() {
         for (k, row) in found.iter().enumerate() {
             for (j, &size) in row.iter().enumerate() {
                 assert!(!seen[k][j] || turn(j) < turn(k), "{name}: {k} is shown {j}");
-                assert_eq!(size > 0.0, seen[k][j], "{name}, {spec:?}: {j} in {k}: {size}");
+                assert_eq!(
+                    size > 0.0,
+                    seen[k][j],
+                    "{name}, {spec:?}: {j} in {k}: {size}"
+                );
             }
         }
     }
@@ -257,7 +268,10 @@ fn each_dimension_depends_on_exactly_what_it_should_see() {
     for_each_model!(check, colour, Pixels::of(&colour), 6);
     // What the papers say of the two scans: a triangle, and everything.
     let (wide, last) = (ImageSpec::new(9, 24, 1, 2), 9 * 24 - 24);
-    assert!(!seen("row-lstm", &wide)[last][23], "far to the right, a row LSTM sees nothing");
+    assert!(
+        !seen("row-lstm", &wide)[last][23],
+        "far to the right, a row LSTM sees nothing"
+    );
     assert!((0..last).all(|j| seen("diagonal-bilstm", &wide)[last][j]));
 }
 
@@ -315,11 +329,15 @@ fn cached_samples_are_the_naive_ones_to_the_last_bit() {
             let (a, b) = (draw(&*fast, &what), draw(&slow, &what));
             assert_eq!(a.data(), b.data(), "{name}, {spec:?}");
         }
-        use autoregressive::sequential::Conditionals;
+        use autoregressive::sequential::Ready;
         let (mut fast, mut slow) = (fast.begin(3, None), slow.begin(3, None));
         let mut noise = stream(&[4]);
         for d in 0..spec.dims() {
-            assert_eq!(fast.conditional(), slow.conditional(), "{name}, {spec:?}, {d}");
+            assert_eq!(
+                fast.conditional(),
+                slow.conditional(),
+                "{name}, {spec:?}, {d}"
+            );
             let top = (spec.levels - 1) as f32;
             let mut level = || (uniform(&mut noise) as f32 * spec.levels as f32).floor() / top;
             let values = [level(), level(), level()];
@@ -342,9 +360,7 @@ fn local_attention_is_full_attention_where_its_window_covers_everything() {
             local,
             ..TRANSFORMER
         };
-        let (model, params) = enlarged(4, |b| {
-            image_transformer(b, spec, Pixels::of(&spec), sizes)
-        });
+        let (model, params) = enlarged(4, |b| image_transformer(b, spec, Pixels::of(&spec), sizes));
         nll(&model, &params.cast::<f64>().constants(), &x, 0).into_value()
     };
     let full = nats(Local::Full);
@@ -402,7 +418,10 @@ fn a_class_changes_the_images_and_their_likelihood() {
     let turn = what(&Classes::InTurn);
     assert_eq!(draw(&*sizes, &turn).data(), draw(&slow, &turn).data());
     let all = Classes::All(2);
-    assert_ne!(draw(&*sizes, &turn).data(), draw(&*sizes, &what(&all)).data());
+    assert_ne!(
+        draw(&*sizes, &turn).data(),
+        draw(&*sizes, &what(&all)).data()
+    );
 }
 
 #[test]
@@ -413,22 +432,39 @@ fn dropout_is_part_of_training_alone() {
         ..TRANSFORMER
     };
     let (model, params) = enlarged(3, |b| image_transformer(b, spec, Pixels::of(&spec), sizes));
-    let (plain, _) = enlarged(3, |b| image_transformer(b, spec, Pixels::of(&spec), TRANSFORMER));
+    let (plain, _) = enlarged(3, |b| {
+        image_transformer(b, spec, Pixels::of(&spec), TRANSFORMER)
+    });
     let x = images(&spec, 2, &mut stream(&[2])).cast::<f32>();
     let p = params.constants();
-    assert_eq!(nll(&model, &p, &x, 0).value(), nll(&plain, &p, &x, 0).value());
+    assert_eq!(
+        nll(&model, &p, &x, 0).value(),
+        nll(&plain, &p, &x, 0).value()
+    );
     let loss = |words: [u64; 2]| {
         let tape = Tape::new();
         let batch = Batch::new(x.clone(), words);
         let p = params.bind(&tape);
-        Density(model_of(&params, sizes, spec)).loss(&Step::new(&tape, &p, &batch)).sum.item()
+        Density(model_of(&params, sizes, spec))
+            .loss(&Step::new(&tape, &p, &batch))
+            .sum
+            .item()
     };
     assert_eq!(loss([1, 2]), loss([1, 2]));
     assert_ne!(loss([1, 2]), loss([3, 4]));
 }
 
-fn model_of(_: &Params<f32>, sizes: TransformerSizes, spec: ImageSpec) -> autoregressive::ImageTransformer {
-    image_transformer(&mut Builder::new(&mut Params::new(), 3), spec, Pixels::of(&spec), sizes)
+fn model_of(
+    _: &Params<f32>,
+    sizes: TransformerSizes,
+    spec: ImageSpec,
+) -> autoregressive::ImageTransformer {
+    image_transformer(
+        &mut Builder::new(&mut Params::new(), 3),
+        spec,
+        Pixels::of(&spec),
+        sizes,
+    )
 }
 
 #[test]

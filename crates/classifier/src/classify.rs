@@ -26,6 +26,11 @@ pub trait Network: Send + Sync {
     /// Differentiable by both; batch norm follows the mode of the parameters.
     fn hidden(&self, p: &Bound<f32>, x: &Var<f32>) -> Var<f32>;
 
+    /// What all hidden layers answer, `[B, .., C]` each, from the image inward to the last.
+    fn layers(&self, p: &Bound<f32>, x: &Var<f32>) -> Vec<Var<f32>> {
+        vec![self.hidden(p, x)]
+    }
+
     /// How to spread a batch over the cores.
     fn spread(&self, batch_size: usize) -> Spread;
 }
@@ -42,7 +47,11 @@ pub struct Classify<N> {
 
 /// How many classes the images of a setup have.
 pub(crate) fn classes(setup: &Setup) -> Result<usize, HyperError> {
-    let unfit = || setup.hypers.unfit("a classifier needs images with labels, these have none");
+    let unfit = || {
+        setup
+            .hypers
+            .unfit("a classifier needs images with labels, these have none")
+    };
     setup.image.classes.ok_or_else(unfit)
 }
 
@@ -166,12 +175,18 @@ impl<N: Network> Features for Classify<N> {
 
     /// The last hidden layer.
     fn features(&self, step: &Step) -> Tensor<f32> {
-        self.network.hidden(step.p, &images(step.batch)).into_value()
+        self.network
+            .hidden(step.p, &images(step.batch))
+            .into_value()
     }
 }
 
 impl<N: Network> Classifier for Classify<N> {
     fn logits(&self, p: &Bound<f32>, x: &Var<f32>) -> Var<f32> {
         self.head.forward(p, &self.network.hidden(p, x))
+    }
+
+    fn layers(&self, p: &Bound<f32>, x: &Var<f32>) -> Vec<Var<f32>> {
+        self.network.layers(p, x)
     }
 }

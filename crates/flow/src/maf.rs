@@ -10,6 +10,7 @@
 //! y -> logit -> layers times: norm, z_d = (x_d - m_d(x_<d)) exp(-s_d(x_<d)), the order reversed
 //! ```
 
+use crate::density::FlowModel;
 use crate::dequantise;
 use crate::layer::{Flow, Inverse};
 use crate::masked::Masked;
@@ -17,6 +18,7 @@ use crate::norm::{ActNorm, BatchNorm};
 use crate::options::{self, CONDITIONAL};
 use crate::prior::Prior;
 use crate::shape::{Flatten, Permute};
+use nn::Params;
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::model::{Built, Entry, Preset, Recipe, Setup};
 use nn::optim::Optimiser;
@@ -97,14 +99,30 @@ fn recipe(_: &Setup) -> Recipe {
 }
 
 fn build_maf(setup: &Setup) -> Result<Built, HyperError> {
-    build(setup, false)
+    options::built(maf(setup))
 }
 
 fn build_iaf(setup: &Setup) -> Result<Built, HyperError> {
-    build(setup, true)
+    options::built(iaf(setup))
 }
 
-fn build(setup: &Setup, inverse: bool) -> Result<Built, HyperError> {
+/// The model `maf` and its first parameters.
+///
+/// # Errors
+/// If the hyper-parameters do not go with the images or with each other.
+pub fn maf(setup: &Setup) -> Result<(FlowModel, Params<f32>), HyperError> {
+    model(setup, false)
+}
+
+/// The model `iaf` and its first parameters.
+///
+/// # Errors
+/// If the hyper-parameters do not go with the images or with each other.
+pub fn iaf(setup: &Setup) -> Result<(FlowModel, Params<f32>), HyperError> {
+    model(setup, true)
+}
+
+fn model(setup: &Setup, inverse: bool) -> Result<(FlowModel, Params<f32>), HyperError> {
     let (hypers, spec) = (setup.hypers, setup.image);
     let (dims, layers, hidden) = (spec.dims(), hypers.count("layers"), hypers.counts("hidden"));
     let batch_norm = hypers.choice("norm") == "batch";
@@ -116,7 +134,7 @@ fn build(setup: &Setup, inverse: bool) -> Result<Built, HyperError> {
     };
     // The density of an inverse layer is solved for; hundreds of ascents would take too long.
     let ascends = !inverse;
-    options::built(
+    options::model(
         setup,
         entrance,
         Prior::Normal,

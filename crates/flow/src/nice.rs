@@ -14,6 +14,7 @@
 //! alone, whose pixels span 1/256. For the same reason there is a shift.
 
 use crate::coupling::{Coupling, Partition, Transform};
+use crate::density::FlowModel;
 use crate::dequantise;
 use crate::layer::Flow;
 use crate::net::Net;
@@ -21,6 +22,7 @@ use crate::norm::{ActNorm, Fit};
 use crate::options::{self, CONDITIONAL};
 use crate::prior::Prior;
 use crate::shape::{Flatten, Permute};
+use nn::Params;
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::model::{Built, Entry, Preset, Recipe, Setup};
 use nn::optim::Optimiser;
@@ -73,6 +75,14 @@ fn recipe(_: &Setup) -> Recipe {
 }
 
 fn build(setup: &Setup) -> Result<Built, HyperError> {
+    options::built(nice(setup))
+}
+
+/// The model `nice` and its first parameters.
+///
+/// # Errors
+/// If the hyper-parameters do not go with the images or with each other.
+pub fn nice(setup: &Setup) -> Result<(FlowModel, Params<f32>), HyperError> {
     let (hypers, spec) = (setup.hypers, setup.image);
     let dims = spec.dims();
     let couplings = hypers.count("couplings");
@@ -83,11 +93,14 @@ fn build(setup: &Setup) -> Result<Built, HyperError> {
     let entrance = Flow::new()
         .then(Flatten([spec.height, spec.width, spec.channels]))
         .then(Permute::even_odd(dims));
-    let spread = match dims * hidden[0] > 1 << 18 {
+    // Where a gradient is as large as that of the paper's networks, no lane gets one of its own.
+    let sizes = [&[dims / 2], &hidden[..], &[dims / 2]].concat();
+    let weights: usize = sizes.windows(2).map(|io| io[0] * io[1]).sum();
+    let spread = match couplings * weights > 6 << 20 {
         true => options::whole,
         false => options::halves,
     };
-    options::built(
+    options::model(
         setup,
         entrance,
         Prior::Logistic,

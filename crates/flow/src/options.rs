@@ -6,7 +6,7 @@ use crate::layer::Flow;
 use crate::logit::{Logit, Shift};
 use crate::prior::Prior;
 use nn::hyper::{Hyper, HyperError, Hypers, Value};
-use nn::model::{Accepts, Built, Setup, Spread};
+use nn::model::{Accepts, Built, Model, Setup, Spread};
 use nn::{Builder, Params};
 
 /// Whether a flow is told the class of an image.
@@ -59,14 +59,14 @@ pub(crate) fn entrance(setup: &Setup) -> Result<Flow, HyperError> {
 }
 
 /// A model from its layers: `layers` adds them to the entrance.
-pub(crate) fn built(
+pub(crate) fn model(
     setup: &Setup,
     entrance: Flow,
     prior: Prior,
     spread: fn(usize) -> Spread,
     ascends: bool,
     layers: impl FnOnce(&mut Builder, Flow, Option<usize>) -> Result<Flow, HyperError>,
-) -> Result<Built, HyperError> {
+) -> Result<(FlowModel, Params<f32>), HyperError> {
     let classes = classes(setup)?;
     let mut params = Params::new();
     let mut b = Builder::new(&mut params, setup.seed);
@@ -83,7 +83,14 @@ pub(crate) fn built(
     if let Some(batch) = setup.data.first(SEEN) {
         model.begin(&mut params, &batch);
     }
-    Ok((Box::new(model), params))
+    Ok((model, params))
+}
+
+/// The same, as a table's constructor gives it.
+pub(crate) fn built(
+    made: Result<(FlowModel, Params<f32>), HyperError>,
+) -> Result<Built, HyperError> {
+    made.map(|(model, params)| (Box::new(model) as Box<dyn Model>, params))
 }
 
 /// Small micro-batches, so that the maps of a lane stay in the cache.

@@ -54,7 +54,11 @@ fn critic_gradients_are_right(sizes: Sizes, classes: Option<Arc<[u32]>>) {
         let loss = gan.examine(&tape, &p, &images).loss.sum();
         let wrt: Vec<_> = p.recorded().collect();
         let vars: Vec<&Var<f64>> = wrt.iter().map(|(_, var)| *var).collect();
-        let gradients = if want { tape.gradients(&loss, &vars) } else { Vec::new() };
+        let gradients = if want {
+            tape.gradients(&loss, &vars)
+        } else {
+            Vec::new()
+        };
         let ids: Vec<_> = wrt.iter().map(|(id, _)| *id).collect();
         (loss.item(), ids, gradients)
     };
@@ -63,7 +67,10 @@ fn critic_gradients_are_right(sizes: Sizes, classes: Option<Arc<[u32]>>) {
     let mut checked = 0;
     for (id, gradient) in ids.iter().zip(&gradients) {
         let count = gradient.len();
-        let size = gradient.data().iter().fold(1e-2, |m: f64, g| m.max(g.abs()));
+        let size = gradient
+            .data()
+            .iter()
+            .fold(1e-2, |m: f64, g| m.max(g.abs()));
         // A few of each tensor, the same in every run.
         for k in 0..count.min(6) {
             let i = k * count / count.min(6);
@@ -77,7 +84,10 @@ fn critic_gradients_are_right(sizes: Sizes, classes: Option<Arc<[u32]>>) {
             let expected = (at(h) - at(-h)) / (2.0 * h);
             let found = gradient.data()[i];
             let name = &params[*id].name;
-            assert!((expected - found).abs() < 1e-5 * size, "{name}[{i}]: {expected} {found}");
+            assert!(
+                (expected - found).abs() < 1e-5 * size,
+                "{name}[{i}]: {expected} {found}"
+            );
             checked += 1;
         }
     }
@@ -97,7 +107,9 @@ fn second_derivatives_of_the_critic_with_layer_norm() {
 
 #[test]
 fn second_derivatives_of_the_conditional_spectral_critic() {
-    let sizes = Sizes::convolutions(SPEC.with_classes(3), 3, 2).bare_discriminator().spectral();
+    let sizes = Sizes::convolutions(SPEC.with_classes(3), 3, 2)
+        .bare_discriminator()
+        .spectral();
     critic_gradients_are_right(sizes, Some([0, 2, 1].into()));
 }
 
@@ -146,13 +158,23 @@ fn a_phase_reaches_its_own_player_alone() {
         let p = params.bind_where(&tape, |param| param.name.starts_with(prefix));
         let loss = gan.loss(&Step::new(&tape, &p, &batch).phase(phase));
         for (id, _) in p.take_updates() {
-            assert!(params[id].name.starts_with(prefix), "{} moves", params[id].name);
+            assert!(
+                params[id].name.starts_with(prefix),
+                "{} moves",
+                params[id].name
+            );
         }
         let wrt: Vec<_> = p.recorded().collect();
-        assert!(wrt.iter().all(|(id, _)| params[*id].name.starts_with(prefix)));
+        assert!(
+            wrt.iter()
+                .all(|(id, _)| params[*id].name.starts_with(prefix))
+        );
         let vars: Vec<&Var<f32>> = wrt.iter().map(|(_, var)| *var).collect();
         let gradients = tape.gradients(&loss.sum, &vars);
-        let moved = gradients.iter().filter(|g| g.data().iter().any(|&x| x != 0.0)).count();
+        let moved = gradients
+            .iter()
+            .filter(|g| g.data().iter().any(|&x| x != 0.0))
+            .count();
         // A bias right before a batch norm has no effect; none is left in there.
         assert_eq!(moved, gradients.len(), "phase {phase}");
     }

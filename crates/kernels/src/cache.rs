@@ -2,6 +2,7 @@
 //!
 //! Only what changes no bit of a result may depend on them.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
 
 /// Bytes in a line, on every machine we know.
@@ -9,10 +10,11 @@ pub(crate) const LINE: usize = 64;
 
 /// A core's cache for data.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Cache {
-    pub(crate) bytes: usize,
+pub struct Cache {
+    /// How much it holds.
+    pub bytes: usize,
     /// How many lines whose addresses differ by a multiple of `bytes / ways` it holds.
-    pub(crate) ways: usize,
+    pub ways: usize,
 }
 
 impl Cache {
@@ -24,6 +26,18 @@ impl Cache {
     }
 }
 
+thread_local! {
+    /// Set by [`with_caches`].
+    static INSTEAD: Cell<Option<[Cache; 2]>> = const { Cell::new(None) };
+}
+
+/// Runs `f` with other caches, as far as it stays on this thread: tests ask what differs.
+pub fn with_caches(l1: Cache, l2: Cache, f: impl FnOnce()) {
+    let before = INSTEAD.replace(Some([l1, l2]));
+    f();
+    INSTEAD.set(before);
+}
+
 /// The first level.
 pub(crate) fn l1() -> Cache {
     const USUAL: Cache = Cache {
@@ -31,8 +45,7 @@ pub(crate) fn l1() -> Cache {
         ways: 8,
     };
     static L1: OnceLock<Cache> = OnceLock::new();
-    #[cfg(test)]
-    if let Some([l1, _]) = tests::INSTEAD.get() {
+    if let Some([l1, _]) = INSTEAD.get() {
         return l1;
     }
     *L1.get_or_init(|| USUAL.or_usual(detect(1)))
@@ -45,8 +58,7 @@ pub(crate) fn l2() -> Cache {
         ways: 16,
     };
     static L2: OnceLock<Cache> = OnceLock::new();
-    #[cfg(test)]
-    if let Some([_, l2]) = tests::INSTEAD.get() {
+    if let Some([_, l2]) = INSTEAD.get() {
         return l2;
     }
     *L2.get_or_init(|| USUAL.or_usual(detect(2)))
@@ -89,20 +101,8 @@ fn detect(_: u32) -> Option<Cache> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use std::cell::Cell;
-
-    thread_local! {
-        pub(super) static INSTEAD: Cell<Option<[Cache; 2]>> = const { Cell::new(None) };
-    }
-
-    /// Runs `f` with other caches, as far as it stays on this thread.
-    pub(crate) fn with_caches(l1: Cache, l2: Cache, f: impl FnOnce()) {
-        let before = INSTEAD.replace(Some([l1, l2]));
-        f();
-        INSTEAD.set(before);
-    }
 
     #[test]
     fn what_no_cache_is_like_does_not_count() {

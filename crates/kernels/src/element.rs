@@ -7,7 +7,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use crate::buffer::Plain;
 use crate::compiled::Compiled;
 use crate::conv::ConvElement;
-use crate::simd::{Double, Isa, Kernel, Vector, dispatch_f32};
+use crate::simd::{Double, Isa, Kernel, Registers, Vector, dispatch_f32, registers_f32};
 
 /// f32, on the vectors of the machine, or f64, one number at a time: the oracle that derivatives
 /// and f32 results are checked against.
@@ -75,11 +75,13 @@ pub trait Element:
     fn to_f64(self) -> f64;
     /// Runs `kernel` compiled for `isa`; see [`simd::dispatch`](crate::simd::dispatch()).
     fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output;
+    /// The registers that kernels for `isa` are cut to.
+    fn registers(isa: Isa) -> Registers;
 }
 
 /// The implementation for one type, by its name and how a kernel of it is run.
 macro_rules! element {
-    ($T:ty, $NAME:literal, |$isa:ident, $kernel:ident| $dispatch:expr) => {
+    ($T:ty, $NAME:literal, |$isa:ident, $kernel:ident| $dispatch:expr, $registers:expr) => {
         impl Element for $T {
             const ZERO: $T = 0.0;
             const ONE: $T = 1.0;
@@ -104,6 +106,10 @@ macro_rules! element {
             fn dispatch<K: Kernel<$T>>($isa: Isa, $kernel: K) -> K::Output {
                 $dispatch
             }
+            #[inline]
+            fn registers($isa: Isa) -> Registers {
+                $registers
+            }
         }
     };
     (@functions $T:ty: $($name:ident($($arg:ident: $Arg:ty)?) -> $Out:ty;)*) => {
@@ -114,8 +120,18 @@ macro_rules! element {
     };
 }
 
-element!(f32, "f32", |isa, kernel| dispatch_f32(isa, kernel));
-element!(f64, "f64", |_isa, kernel| kernel.run::<Double>());
+element!(
+    f32,
+    "f32",
+    |isa, kernel| dispatch_f32(isa, kernel),
+    registers_f32(isa)
+);
+element!(
+    f64,
+    "f64",
+    |_isa, kernel| kernel.run::<Double>(),
+    Double::REGISTERS
+);
 
 const _: () = {
     const fn one_lane<V: Vector>() -> usize {

@@ -18,6 +18,8 @@ pub mod recurrent;
 pub mod reduce;
 pub mod reference;
 pub mod simd;
+#[doc(hidden)]
+pub mod testing;
 
 pub use compiled::Compiled;
 pub use element::Element;

@@ -1,9 +1,7 @@
 //! Attention on every instruction set of this machine, against its naive twin.
 
 use kernels::Element;
-use kernels::attention::{
-    Attention, Backward, Forward, Pattern, Query, Rows, RowsMut, Strides,
-};
+use kernels::attention::{Attention, Backward, Forward, Pattern, Query, Rows, RowsMut, Strides};
 use kernels::parallel::serial;
 use kernels::reference::attention::{Results, attention};
 use kernels::simd::Isa;
@@ -313,7 +311,8 @@ fn single_queries_have_the_bits_of_the_whole_pass() {
                     let [whole, ..] = apart(&a, operands.each_ref().map(|x| &x[..]));
                     let [q, k, v, _] = &operands;
                     let pitch = pattern.most_keys(length).next_multiple_of(16);
-                    let (mut keys, mut values) = (vec![0.0; depth * pitch], vec![0.0; depth * pitch]);
+                    let (mut keys, mut values) =
+                        (vec![0.0; depth * pitch], vec![0.0; depth * pitch]);
                     let mut had = vec![false; length];
                     for turn in pattern.turns(length) {
                         let mut put = |slot: usize, position: usize| {
@@ -337,7 +336,12 @@ fn single_queries_have_the_bits_of_the_whole_pass() {
                             values: &values,
                         };
                         a.step(&turn, query, &mut o);
-                        assert_eq!(o, whole[at..][..depth], "{pattern:?} {size:?} {depth} at {} on {isa}", turn.position);
+                        assert_eq!(
+                            o,
+                            whole[at..][..depth],
+                            "{pattern:?} {size:?} {depth} at {} on {isa}",
+                            turn.position
+                        );
                         had[turn.position] = true;
                     }
                     assert!(had.iter().all(|&had| had));

@@ -70,7 +70,9 @@ pub fn schedule(count: usize) -> Vec<f64> {
             0.9 + 0.1 * (u - second) / (1.0 - second)
         }
     };
-    (0..=count).map(|k| if k == count { 1.0 } else { at(k) }).collect()
+    (0..=count)
+        .map(|k| if k == count { 1.0 } else { at(k) })
+        .collect()
 }
 
 /// log Z from `chains` chains that walk from beta = 0 to 1.
@@ -116,7 +118,12 @@ fn anneal<'a>(
     let mut betas = betas.copied().peekable();
     let mut from = betas.next().unwrap_or(1.0);
     while let Some(to) = betas.next() {
-        path.add_ratios([from, to], walk.hidden_inputs(), &mut room, &mut log_weights);
+        path.add_ratios(
+            [from, to],
+            walk.hidden_inputs(),
+            &mut room,
+            &mut log_weights,
+        );
         if betas.peek().is_some() {
             walk.set_beta(to as f32);
             walk.resample();

@@ -82,7 +82,11 @@ impl Chains {
             walk.steps(k);
         }
         let after = walk.into_visible();
-        let first: Vec<f32> = after.chunks_exact(width).flat_map(|row| &row[..d]).copied().collect();
+        let first: Vec<f32> = after
+            .chunks_exact(width)
+            .flat_map(|row| &row[..d])
+            .copied()
+            .collect();
         let after = Tensor::new([rows.len(), width], &after);
         step.p.update_rows(self.state, rows.start, after);
         let counts = step.whole as f64 / self.count as f64;

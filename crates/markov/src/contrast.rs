@@ -70,8 +70,10 @@ impl<T: Element> Units<T> {
         let mut of_b = vec![T::ZERO; d];
         let mut of_c = vec![T::ZERO; h];
         let centred = Tensor::build(*self.hidden.shape(), |out| {
-            let rows = (out.chunks_exact_mut(h).zip(self.hidden.data().chunks_exact(h)))
-                .zip(self.visible.data().chunks_exact(d));
+            let rows = (out
+                .chunks_exact_mut(h)
+                .zip(self.hidden.data().chunks_exact(h)))
+            .zip(self.visible.data().chunks_exact(d));
             for ((out, hidden), visible) in rows {
                 for ((out, &y), &lambda) in out.iter_mut().zip(hidden).zip(lambda) {
                     *out = w * (y - lambda);

@@ -22,7 +22,11 @@ pub(crate) fn samples(machine: &Machine, request: &SampleRequest) -> Vec<f32> {
     let rising = if annealed { steps / 2 } else { 0 };
     let mut walk = Walk::from_base(&path, streams(request, "samples"));
     for n in 0..steps.saturating_sub(1) {
-        walk.set_beta(if n < rising { (n + 1) as f32 / rising as f32 } else { 1.0 });
+        walk.set_beta(if n < rising {
+            (n + 1) as f32 / rising as f32
+        } else {
+            1.0
+        });
         walk.step();
     }
     walk.set_beta(1.0);
@@ -69,7 +73,11 @@ pub(crate) fn complete(
     let streams = noise::streams(&[seed, word("completion")], 0, v.len() / d);
     let mut walk = Walk::from_base(&path, streams);
     let clamp = |walk: &mut Walk| {
-        for (row, given) in walk.visible_mut().chunks_exact_mut(d).zip(v.chunks_exact(d)) {
+        for (row, given) in walk
+            .visible_mut()
+            .chunks_exact_mut(d)
+            .zip(v.chunks_exact(d))
+        {
             for ((x, &given), &known) in row.iter_mut().zip(given).zip(known) {
                 if known {
                     *x = given;

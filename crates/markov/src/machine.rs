@@ -47,7 +47,11 @@ impl Machine {
         hidden_bias: &Tensor<f32>,
     ) -> Machine {
         let (d, h) = (visible_bias.len(), hidden_bias.len());
-        assert_eq!(weight.shape()[..], [d, h], "machine: the shape of the weight");
+        assert_eq!(
+            weight.shape()[..],
+            [d, h],
+            "machine: the shape of the weight"
+        );
         Machine {
             up: weight.clone(),
             down: weight.clone(),
@@ -71,7 +75,11 @@ impl Machine {
     ) -> Machine {
         let binary = Machine::binary(weight, visible_bias, hidden_bias);
         let width = hidden_bias.len();
-        assert_eq!(deviations.len(), visible_bias.len(), "machine: a deviation for each unit");
+        assert_eq!(
+            deviations.len(),
+            visible_bias.len(),
+            "machine: a deviation for each unit"
+        );
         let of = |i: usize| deviations.data()[i / width];
         Machine {
             up: Tensor::from_fn(*weight.shape(), |i| weight.data()[i] / of(i)),
@@ -147,15 +155,20 @@ impl Machine {
             return -f64::from(dot(self.visible_bias.data(), v));
         };
         let units = v.iter().zip(self.visible_bias.data()).zip(deviations);
-        units.map(|((v, b), s)| 0.5 * f64::from((v - b) / s).powi(2)).sum()
+        units
+            .map(|((v, b), s)| 0.5 * f64::from((v - b) / s).powi(2))
+            .sum()
     }
 
     /// F(v) of each row of v `[n, D]`, given what reaches its hidden units, `[n, H]`.
     pub fn free_energy_with(&self, v: &[f32], inputs: &[f32]) -> Vec<f64> {
         let mut softplus = vec![0.0; inputs.len()];
         unary(Unary::Softplus, inputs, &mut softplus);
-        let rows = v.chunks_exact(self.visible()).zip(softplus.chunks_exact(self.hidden()));
-        rows.map(|(v, terms)| self.visible_energy(v) - sum(terms)).collect()
+        let rows = v
+            .chunks_exact(self.visible())
+            .zip(softplus.chunks_exact(self.hidden()));
+        rows.map(|(v, terms)| self.visible_energy(v) - sum(terms))
+            .collect()
     }
 
     /// F(v) of each row of v `[n, D]`, in nats; -log p(v) is that plus log Z.
@@ -271,7 +284,11 @@ impl<'m> Path<'m> {
     /// units of one image.
     pub(crate) fn log_density(&self, beta: f32, v: &[f32], inputs: &[f32]) -> f64 {
         let base = dot(&self.base, v) + beta * dot(&self.difference, v);
-        let base = if self.machine.deviations.is_some() { 0.0 } else { base };
+        let base = if self.machine.deviations.is_some() {
+            0.0
+        } else {
+            base
+        };
         let mut terms: Vec<f32> = inputs.iter().map(|a| beta * a).collect();
         unary_in_place(Unary::Softplus, &mut terms);
         f64::from(base) + sum(&terms)
@@ -303,5 +320,8 @@ pub(crate) fn base_rate(mean: f32) -> f32 {
 /// sum_i log(s_i sqrt(2 pi)).
 pub(crate) fn log_volume(deviations: &[f32]) -> f64 {
     let constant = 0.5 * (2.0 * std::f64::consts::PI).ln();
-    deviations.iter().map(|&s| f64::from(s).ln() + constant).sum()
+    deviations
+        .iter()
+        .map(|&s| f64::from(s).ln() + constant)
+        .sum()
 }

@@ -6,8 +6,8 @@ use crate::machine::{Machine, Path};
 use crate::walk::Walk;
 use grad::kernels::elementwise::{Unary, unary_in_place};
 use grad::{Tensor, Var};
-use nn::hyper::{Hyper, Hypers, Value};
-use nn::model::{Loss, Step};
+use nn::hyper::{Hyper, Value};
+use nn::model::{Loss, Setup, Step};
 use nn::random::word;
 use nn::{Builder, ParamId};
 
@@ -16,6 +16,13 @@ pub(crate) const ALGORITHM: Hyper = Hyper {
     name: "algorithm",
     meaning: "where negative samples come from: chains that go on from step to step (pcd), or chains that begin at the images (cd)",
     default: Value::Choice(&["pcd", "cd"]),
+};
+/// The same where there is no choice: what an image does not show is a mean, from which no chain
+/// can begin.
+pub(crate) const PERSISTENT: Hyper = Hyper {
+    name: ALGORITHM.name,
+    meaning: "where negative samples come from: chains that go on from step to step",
+    default: Value::Choice(&["pcd"]),
 };
 pub(crate) const STEPS: Hyper = Hyper {
     name: "k",
@@ -76,23 +83,26 @@ impl Vars<'_> {
     }
 }
 
+/// What a machine has on either side.
+pub(crate) struct Sides<'a> {
+    /// The mean of each visible unit in the data, `[D]`.
+    pub(crate) means: &'a [f32],
+    /// How many hidden units.
+    pub(crate) hidden: usize,
+    /// Whether the visible units are Gaussian.
+    pub(crate) gaussian: bool,
+}
+
 impl Trainer {
-    /// As the hyper-parameters say, for a machine with hidden units `hidden` whose visible units
-    /// have these means.
-    pub(crate) fn new(
-        b: &mut Builder,
-        hypers: &Hypers,
-        means: &[f32],
-        hidden: usize,
-        gaussian: bool,
-        seed: u64,
-    ) -> Trainer {
+    /// As the hyper-parameters say.
+    pub(crate) fn new(b: &mut Builder, setup: &Setup, sides: &Sides) -> Trainer {
+        let (hypers, &Sides { means, hidden, .. }) = (setup.hypers, sides);
         let sizes = [CHAINS, REPLICAS].map(|hyper| hypers.count(hyper.name));
         let persistent = hypers.choice(ALGORITHM.name) == "pcd";
-        let centred = hypers.flag(CENTRING.name) && !gaussian;
+        let centred = hypers.flag(CENTRING.name) && !sides.gaussian;
         Trainer {
             k: hypers.count(STEPS.name),
-            chains: persistent.then(|| Chains::new(b, sizes, means, seed)),
+            chains: persistent.then(|| Chains::new(b, sizes, means, setup.seed)),
             offsets: centred.then(|| {
                 let visible = b.training_state("visible_offset", Tensor::new([means.len()], means));
                 let hidden = b.training_state("hidden_offset", Tensor::full([hidden], 0.5));
@@ -116,8 +126,8 @@ impl Trainer {
 
     /// The loss F(positive) - F(negative), summed over the rows of v `[n, D]`, images or what a
     /// deeper model makes of them. Its derivatives are those of -log p(v) as far as the chains are
-    /// samples of the machine.
-    pub(crate) fn loss(&self, step: &Step, vars: &Vars, v: &Tensor<f32>) -> Loss {
+    /// samples of the machine, times `rate`.
+    pub(crate) fn loss(&self, step: &Step, vars: &Vars, v: &Tensor<f32>, rate: f64) -> Loss {
         let machine = vars.machine();
         let offsets = self.offsets(step, &machine);
         let scaled = |v: &Tensor<f32>| match machine.deviations() {
@@ -131,11 +141,16 @@ impl Trainer {
             let mut units = Units::of(&scaled(v), vars.weight, &offsets, counts);
             let mut inputs = units.product.value().clone();
             for row in inputs.make_mut().chunks_exact_mut(shift.len()) {
-                row.iter_mut().zip(&shift).for_each(|(x, shift)| *x += shift);
+                row.iter_mut()
+                    .zip(&shift)
+                    .for_each(|(x, shift)| *x += shift);
             }
             units.hidden = inputs.clone();
             unary_in_place(Unary::Sigmoid, units.hidden.make_mut());
-            let energy: f64 = machine.free_energy_with(v.data(), inputs.data()).iter().sum();
+            let energy: f64 = machine
+                .free_energy_with(v.data(), inputs.data())
+                .iter()
+                .sum();
             let sum = units.sum(
                 vars.log_deviations.is_none().then_some(vars.visible_bias),
                 vars.hidden_bias,
@@ -166,8 +181,8 @@ impl Trainer {
         };
         // The sum is linear in the parameters: its derivatives are what counts. Its value is made
         // the difference of the free energies, which says something.
-        let correction = value - f64::from(sum.item());
-        Loss::of(sum.shift(correction))
+        let correction = value - rate * f64::from(sum.item());
+        Loss::of(sum.affine(rate, correction))
     }
 
     /// Where chains from the images v are after k steps, given what reaches their hidden units.
@@ -211,7 +226,10 @@ fn gaussian_terms(
     v: &Tensor<f32>,
     units: &Units<f32>,
 ) -> Var<f32> {
-    let (b, s) = (machine.visible_bias(), machine.deviations().expect("Gaussian units"));
+    let (b, s) = (
+        machine.visible_bias(),
+        machine.deviations().expect("Gaussian units"),
+    );
     let d = b.len();
     let mut means = vec![0.0; v.len()];
     machine.visible_inputs(units.hidden.data(), &mut means);

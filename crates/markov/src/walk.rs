@@ -22,7 +22,11 @@ pub struct Walk<'p> {
 impl<'p> Walk<'p> {
     /// Chains from v `[n, D]` on, at beta = 1, with the noise of n streams.
     pub fn from(path: &'p Path<'p>, v: Vec<f32>, streams: Vec<Stream>) -> Walk<'p> {
-        assert_eq!(v.len(), streams.len() * path.machine.visible(), "walk: a stream for each row");
+        assert_eq!(
+            v.len(),
+            streams.len() * path.machine.visible(),
+            "walk: a stream for each row"
+        );
         Walk {
             h: vec![0.0; streams.len() * path.machine.hidden()],
             betas: vec![1.0; streams.len()],

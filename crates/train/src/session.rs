@@ -431,7 +431,8 @@ impl<'d> Session<'d> {
                 observer.warning(text);
             }
         }
-        self.warned.retain(|words| !words.starts_with(&format!("{origin}: ")));
+        self.warned
+            .retain(|words| !words.starts_with(&format!("{origin}: ")));
         self.warned.extend(now);
     }
 
@@ -531,7 +532,10 @@ impl<'d> Session<'d> {
         self.log.write(&event)?;
         observer.event(&event);
         if dear {
-            let told = self.judges.iter().flat_map(|judge| judge.warnings(&figures));
+            let told = self
+                .judges
+                .iter()
+                .flat_map(|judge| judge.warnings(&figures));
             let told = told.collect();
             self.warn("samples", told, observer);
         }

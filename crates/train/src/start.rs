@@ -123,7 +123,9 @@ pub fn take(params: &mut Params<f32>, tensors: Vec<(String, Tensor<f32>)>, prefi
             taken.reshaped.push((name, shapes.0, shapes.1));
         }
     }
-    let missing = params.ids().filter(|id| !found.contains(id) && !params[*id].training_only);
+    let missing = params
+        .ids()
+        .filter(|id| !found.contains(id) && !params[*id].training_only);
     let missing = missing.map(|id| params[id].name.clone());
     taken.missing = missing.filter(|name| under(name)).collect();
     taken

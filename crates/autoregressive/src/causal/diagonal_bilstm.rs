@@ -60,14 +60,20 @@ impl DiagonalBiLstm {
 impl Causal for DiagonalBiLstm {
     fn whole<T: Element>(&self, pass: &Pass<T>, x: &Var<T>) -> Var<T> {
         let &[batch, height, width, inputs] = &x.shape()[..] else {
-            panic!("diagonal bilstm: expected x [B, H, W, C], found {}", x.shape());
+            panic!(
+                "diagonal bilstm: expected x [B, H, W, C], found {}",
+                x.shape()
+            );
         };
         let p = pass.p;
         let frame = |rows, columns| p[self.frame].broadcast_to([batch, rows, columns, inputs]);
         let side = frame(height, 1);
         let x = Var::concat(&[&side, x, &side], 2);
         let x = Var::concat(&[&frame(1, width + 2), &x], 1);
-        let gates = self.input.each_ref().map(|conv| conv.forward(p, &x, Identity));
+        let gates = self
+            .input
+            .each_ref()
+            .map(|conv| conv.forward(p, &x, Identity));
         let h = Var::diagonal_bilstm(gates.each_ref(), self.state.map(|id| &p[id]));
         h.slice(1, 1..height + 1).slice(2, 1..width + 1)
     }
@@ -140,7 +146,12 @@ impl SideCache<'_> {
 }
 
 /// The column `col` of x, and the one `from`, which is another.
-fn beside(x: &mut [f32], n: usize, col: usize, from: Option<usize>) -> (&mut [f32], Option<&[f32]>) {
+fn beside(
+    x: &mut [f32],
+    n: usize,
+    col: usize,
+    from: Option<usize>,
+) -> (&mut [f32], Option<&[f32]>) {
     match from {
         None => (&mut x[col * n..][..n], None),
         Some(from) if from < col => {

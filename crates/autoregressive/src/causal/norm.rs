@@ -56,7 +56,15 @@ impl Cached for NormCache<'_> {
     fn step<'a>(&'a mut self, _: At, x: &'a [f32]) -> &'a [f32] {
         let NormSteps { gain, bias, eps } = self.of;
         let [mean, inverse] = &mut self.moments;
-        reduce::layer_norm(x, gain.data(), bias.data(), *eps, &mut self.y, mean, inverse);
+        reduce::layer_norm(
+            x,
+            gain.data(),
+            bias.data(),
+            *eps,
+            &mut self.y,
+            mean,
+            inverse,
+        );
         &self.y
     }
 }

@@ -68,9 +68,7 @@ impl Tokens {
             std: 0.1,
         };
         let look_up = LookUp::new(spec, order, values);
-        let mut table = |name, rows| {
-            b.param(name, [rows, width], |shape, s| small.draw(shape, s))
-        };
+        let mut table = |name, rows| b.param(name, [rows, width], |shape, s| small.draw(shape, s));
         let learned = match positions {
             Positions::Learned => spec.dims(),
             Positions::Sinusoidal => spec.channels,
@@ -112,7 +110,11 @@ fn waves(spec: &ImageSpec, width: usize) -> Tensor<f32> {
         let k = j % half;
         let frequency = 1000f64.powf(-((k / 2 * 2) as f64) / half as f64);
         let angle = place as f64 * frequency;
-        (if k.is_multiple_of(2) { angle.sin() } else { angle.cos() }) as f32
+        (if k.is_multiple_of(2) {
+            angle.sin()
+        } else {
+            angle.cos()
+        }) as f32
     })
 }
 
@@ -127,14 +129,22 @@ impl Causal for Tokens {
         match &self.classes {
             None => tokens,
             Some(table) => {
-                let labels = pass.labels.expect("a conditional model needs the images' classes");
-                tokens + table.forward(p, labels.clone()).reshape([batch, 1, 1, width])
+                let labels = pass
+                    .labels
+                    .expect("a conditional model needs the images' classes");
+                tokens
+                    + table
+                        .forward(p, labels.clone())
+                        .reshape([batch, 1, 1, width])
             }
         }
     }
 
     fn steps(&self, p: &Bound<f32>) -> Box<dyn Steps> {
-        let table = self.classes.as_ref().map(|table| p[table.weight()].value().clone());
+        let table = self
+            .classes
+            .as_ref()
+            .map(|table| p[table.weight()].value().clone());
         Box::new(TokenSteps {
             look_up: self.look_up.clone(),
             values: p[self.values].value().clone(),
@@ -252,7 +262,8 @@ impl<T: Element> Op<T> for LookUp {
             Var::constant(Tensor::build(*table.shape(), |to| {
                 to.fill(T::ZERO);
                 for (image, before, g) in tokens() {
-                    let mut add = |row: usize, g: &[T]| add_assign(&mut to[row * width..][..width], g);
+                    let mut add =
+                        |row: usize, g: &[T]| add_assign(&mut to[row * width..][..width], g);
                     let Some(d) = before else {
                         add(self.rows() - 1, g);
                         continue;
@@ -283,7 +294,8 @@ impl<T: Element> Op<T> for LookUp {
                         Values::Embedded => {
                             let own = self.level(d, x.data()[at]);
                             let level = own % self.levels;
-                            let (low, high) = (level.saturating_sub(1), (level + 1).min(self.levels - 1));
+                            let (low, high) =
+                                (level.saturating_sub(1), (level + 1).min(self.levels - 1));
                             let step = (self.levels - 1) as f64 / (high - low).max(1) as f64;
                             let [low, high] = [low, high].map(|l| dot(row(own - level + l)));
                             T::from_f64(step) * (high - low)

@@ -1,12 +1,12 @@
 //! `genzoo fool`: what fools a classifier, and what it looks for.
 
-use crate::chart::{Chart, Line};
 use crate::failure;
 use crate::finished::Finished;
 use crate::output::{print, print_json, table, thousands};
 use crate::picture::Picture;
 use dataset::Split;
 use grad::Tensor;
+use judge::chart::{Chart, Series};
 use judge::fool::{Ascent, Attack, Ball, Goal, answers, saliency, smooth_saliency};
 use judge::{HALVES, real};
 use nn::Params;
@@ -264,20 +264,21 @@ impl Scene<'_> {
             keep(&format!("units-{layer}.png"), &what, &[units])?;
         }
         for (ball, what) in [("l-inf", "largest change of a pixel"), ("l2", "Euclidean change")] {
-            let of = |name: &str, outcome: fn(&Row) -> &Outcome| Line {
+            let of = |name: &str, outcome: fn(&Row) -> &Outcome| Series {
                 name: name.into(),
                 points: (attacks.iter().filter(|row| row.ball == ball))
                     .map(|row| (f64::from(row.epsilon), 100.0 * outcome(row).accuracy))
                     .collect(),
+                joined: true,
             };
             let chart = Chart {
                 title: "Accuracy under attack",
                 x: what,
                 y: "%",
-                lines: vec![of("one step", |row| &row.fast), of("many steps", |row| &row.projected)],
+                series: vec![of("one step", |row| &row.fast), of("many steps", |row| &row.projected)],
             };
             let path = out.join(format!("accuracy-{ball}.svg"));
-            chart.save(&path)?;
+            train::write_whole(&path, chart.svg().as_bytes())?;
             told.push(format!("{}  accuracy against epsilon", path.display()));
         }
         Ok(told)

@@ -98,8 +98,14 @@ fn batch(args: &Args, run: &Finished) -> anyhow::Result<Batch> {
     let data = run.data(args.data.as_ref())?;
     let (images, which) = run.images(&data, &from)?;
     if which.len() > MOST {
-        let message = format!("--from: expected at most {MOST} images, found {}", which.len());
-        return Err(failure::usage(message, "a range such as test:0..16 names some of a split"));
+        let message = format!(
+            "--from: expected at most {MOST} images, found {}",
+            which.len()
+        );
+        return Err(failure::usage(
+            message,
+            "a range such as test:0..16 names some of a split",
+        ));
     }
     Ok(images.batch(&which))
 }
@@ -109,7 +115,12 @@ fn places(asked: &[[usize; 3]], spec: &ImageSpec) -> anyhow::Result<Vec<[usize; 
     let (h, w) = (spec.height, spec.width);
     if asked.is_empty() {
         let colour = spec.channels - 1;
-        let list = [[h / 2, w / 2], [3 * h / 4, w / 4], [3 * h / 4, 3 * w / 4], [h - 1, w / 2]];
+        let list = [
+            [h / 2, w / 2],
+            [3 * h / 4, w / 4],
+            [3 * h / 4, 3 * w / 4],
+            [h - 1, w / 2],
+        ];
         return Ok(list.map(|[row, col]| [row, col, colour]).to_vec());
     }
     for &[row, col, colour] in asked {
@@ -146,7 +157,9 @@ impl See<'_> {
             let labels = self.batch.labels.as_ref().map(|labels| [labels[i]].into());
             let tape = Tape::new();
             let x = tape.var(Tensor::new(self.spec.shape(1), image));
-            let prediction = self.inspector.prediction(&p, &x, labels.as_ref(), dimension);
+            let prediction = self
+                .inspector
+                .prediction(&p, &x, labels.as_ref(), dimension);
             let mut noise = stream(&[i as u64]);
             let signs = Tensor::from_fn(*prediction.shape(), |_| {
                 if uniform(&mut noise) < 0.5 { -1.0 } else { 1.0 }
@@ -198,7 +211,10 @@ impl See<'_> {
             let largest = sizes.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
             for pixel in 0..pixels {
                 let of = |d: &usize| d / colours == pixel;
-                let earlier: Vec<usize> = (0..sizes.len()).filter(of).filter(|&d| is_earlier(d)).collect();
+                let earlier: Vec<usize> = (0..sizes.len())
+                    .filter(of)
+                    .filter(|&d| is_earlier(d))
+                    .collect();
                 let size = earlier.iter().map(|&d| sizes[d]).fold(0.0, f64::max);
                 panels.extend(match () {
                     () if pixel == own => OWN,
@@ -220,7 +236,12 @@ impl See<'_> {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn attention(&self, args: &Args, run: &Finished, place: [usize; 3]) -> anyhow::Result<ExitCode> {
+    fn attention(
+        &self,
+        args: &Args,
+        run: &Finished,
+        place: [usize; 3],
+    ) -> anyhow::Result<ExitCode> {
         let [row, col, colour] = place;
         let (colours, pixels) = (self.spec.channels, self.spec.height * self.spec.width);
         let own = row * self.spec.width + col;
@@ -279,18 +300,29 @@ impl See<'_> {
 fn heat(x: f64) -> [f32; 3] {
     let x = x.clamp(0.0, 1.0) as f32;
     let ramp = |from: f32, to: f32| ((x - from) / (to - from)).clamp(0.0, 1.0);
-    [ramp(0.15, 0.6), ramp(0.4, 0.85), 0.35 * (1.0 - ramp(0.1, 0.5)) + ramp(0.75, 1.0)]
+    [
+        ramp(0.15, 0.6),
+        ramp(0.4, 0.85),
+        0.35 * (1.0 - ramp(0.1, 0.5)) + ramp(0.75, 1.0),
+    ]
 }
 
 /// Every pixel `times` x `times`.
 fn enlarged(images: &Tensor<f32>, times: usize) -> Tensor<f32> {
     let &[count, height, width, channels] = &images.shape()[..] else {
-        panic!("enlarged: expected images [N, H, W, C], found {}", images.shape());
+        panic!(
+            "enlarged: expected images [N, H, W, C], found {}",
+            images.shape()
+        );
     };
     let (wide, high) = (width * times, height * times);
     Tensor::from_fn([count, high, wide, channels], |i| {
         let (pixel, c) = (i / channels, i % channels);
-        let (x, y, n) = (pixel % wide / times, pixel / wide % high / times, pixel / wide / high);
+        let (x, y, n) = (
+            pixel % wide / times,
+            pixel / wide % high / times,
+            pixel / wide / high,
+        );
         images.data()[((n * height + y) * width + x) * channels + c]
     })
 }
@@ -301,15 +333,17 @@ fn filters(args: &Args, run: &Finished, pool: &Pool) -> anyhow::Result<ExitCode>
     let params = &run.trained.params;
     let (dims, colours) = (spec.dims(), spec.channels);
     // A kernel over pixels, or a unit's weights of all pixels.
-    let found = params.iter().find_map(|param| match param.value.shape()[..] {
-        [kh, kw, from, outputs] if from == colours && kh * kw > 1 => {
-            Some((param, [kh, kw, outputs]))
-        }
-        [from, outputs] if from == dims && outputs > 1 => {
-            Some((param, [spec.height, spec.width, outputs]))
-        }
-        _ => None,
-    });
+    let found = params
+        .iter()
+        .find_map(|param| match param.value.shape()[..] {
+            [kh, kw, from, outputs] if from == colours && kh * kw > 1 => {
+                Some((param, [kh, kw, outputs]))
+            }
+            [from, outputs] if from == dims && outputs > 1 => {
+                Some((param, [spec.height, spec.width, outputs]))
+            }
+            _ => None,
+        });
     let Some((param, [height, width, outputs])) = found else {
         return Err(run.cannot("has no first layer whose weights belong to pixels"));
     };
@@ -322,7 +356,9 @@ fn filters(args: &Args, run: &Finished, pool: &Pool) -> anyhow::Result<ExitCode>
     let mut panels = Vec::with_capacity(shown * taps * colours);
     for o in 0..shown {
         let weights = || (0..taps * colours).map(|i| at(i / colours, i % colours, o));
-        let largest = weights().filter(|&i| used[i]).map(|i| param.value.data()[i].abs());
+        let largest = weights()
+            .filter(|&i| used[i])
+            .map(|i| param.value.data()[i].abs());
         let largest = largest.fold(f32::MIN_POSITIVE, f32::max);
         panels.extend(weights().map(|i| match used[i] {
             true => 0.5 + 0.5 * param.value.data()[i] / largest,
@@ -358,7 +394,10 @@ fn used(run: &Finished, name: &str, batch: &Batch) -> Vec<bool> {
     if params[id].value.shape().rank() == 2 {
         return vec![true; params[id].value.len()];
     }
-    places.iter().flat_map(|&used| vec![used; outputs]).collect()
+    places
+        .iter()
+        .flat_map(|&used| vec![used; outputs])
+        .collect()
 }
 
 #[cfg(test)]
@@ -385,7 +424,10 @@ mod tests {
         let images = Tensor::new([1, 1, 2, 1], &[0.25, 0.75]);
         let found = enlarged(&images, 2);
         assert_eq!(found.shape()[..], [1, 2, 4, 1]);
-        assert_eq!(found.data(), [0.25, 0.25, 0.75, 0.75, 0.25, 0.25, 0.75, 0.75]);
+        assert_eq!(
+            found.data(),
+            [0.25, 0.25, 0.75, 0.75, 0.25, 0.25, 0.75, 0.75]
+        );
         assert_eq!(heat(1.0), [1.0; 3]);
     }
 }

@@ -126,7 +126,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let called = judging::witness(&data, &name, binarize, &pool, interrupt::flag()?)?;
     let report = pool.run(|| {
         let drawn = subject.draw(&split, count, args.seed)?;
-        judged(&args, &subject.name(), &called, &data, (&split, binarize), drawn)
+        judged(
+            &args,
+            &subject.name(),
+            &called,
+            &data,
+            (&split, binarize),
+            drawn,
+        )
     })?;
     if args.json {
         print_json(&report)?;
@@ -142,7 +149,11 @@ impl Subject {
             return Ok(Subject::Folder(pictures(&args.path)?));
         }
         let run = Finished::open(&args.path)?;
-        let run = if args.last { run.last(&args.path)? } else { run };
+        let run = if args.last {
+            run.last(&args.path)?
+        } else {
+            run
+        };
         if run.model().sampler().is_none() {
             return Err(run.cannot("does not make new images"));
         }
@@ -197,10 +208,15 @@ impl Subject {
                 wanted,
                 split.len()
             );
-            return Err(failure::failed(message, "--split and --count choose others"));
+            return Err(failure::failed(
+                message,
+                "--split and --count choose others",
+            ));
         }
         if found < wanted && args.count.is_some() {
-            eprintln!("--count {wanted}: half of the split has {half} images, so {found} are judged");
+            eprintln!(
+                "--count {wanted}: half of the split has {half} images, so {found} are judged"
+            );
         }
         Ok(found)
     }
@@ -232,13 +248,19 @@ fn pictures(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in entries {
         let file = entry?.path();
-        if file.extension().is_some_and(|it| it.eq_ignore_ascii_case("png")) {
+        if file
+            .extension()
+            .is_some_and(|it| it.eq_ignore_ascii_case("png"))
+        {
             files.push(file);
         }
     }
     files.sort();
     if files.is_empty() {
-        let message = format!("{}: neither a run nor a folder of PNG files", path.display());
+        let message = format!(
+            "{}: neither a run nor a folder of PNG files",
+            path.display()
+        );
         return Err(failure::failed(message, "a run has a config.toml"));
     }
     Ok(files)
@@ -274,7 +296,10 @@ fn judged(
     }
     let dims = split.spec().dims() as f64;
     let mean = |list: &[(u32, f64)]| {
-        let sum: f64 = list.iter().map(|(_, distance)| distance / dims.sqrt()).sum();
+        let sum: f64 = list
+            .iter()
+            .map(|(_, distance)| distance / dims.sqrt())
+            .sum();
         sum / list.len().max(1) as f64
     };
     Ok(Report {
@@ -346,7 +371,10 @@ impl Report {
             table(&self.classes()),
         );
         if let Some(asked) = self.asked_class {
-            text += &format!("\n\n{:.2}% of samples are of the class asked for", 100.0 * asked);
+            text += &format!(
+                "\n\n{:.2}% of samples are of the class asked for",
+                100.0 * asked
+            );
         }
         let Nearest {
             of_samples,
@@ -373,20 +401,36 @@ impl Report {
             None => format!("{:.5}", of.kernel_distance),
         };
         let line = |name: &str, show: &dyn Fn(&Measures) -> String, better: &str| {
-            vec![name.into(), show(&self.samples), show(&self.real), better.into()]
+            vec![
+                name.into(),
+                show(&self.samples),
+                show(&self.real),
+                better.into(),
+            ]
         };
         let three = |of: f64| format!("{of:.3}");
         vec![
-            ["measure", "samples", "real against real", "better"].map(String::from).to_vec(),
+            ["measure", "samples", "real against real", "better"]
+                .map(String::from)
+                .to_vec(),
             line("kernel distance (KID)", &kernel, "lower"),
-            line("Fréchet distance", &|of| three(of.frechet_distance), "lower"),
+            line(
+                "Fréchet distance",
+                &|of| three(of.frechet_distance),
+                "lower",
+            ),
             line("precision", &|of| three(of.precision), "higher"),
             line("recall", &|of| three(of.recall), "higher"),
             line("density", &|of| three(of.density), "higher"),
             line("coverage", &|of| three(of.coverage), "higher"),
             line(
                 "told apart, held out",
-                &|of| format!("{:.3} +- {:.3}", of.told_apart, of.told_apart_standard_error),
+                &|of| {
+                    format!(
+                        "{:.3} +- {:.3}",
+                        of.told_apart, of.told_apart_standard_error
+                    )
+                },
                 "0.5",
             ),
             line("class imbalance", &|of| three(of.class_imbalance), "lower"),

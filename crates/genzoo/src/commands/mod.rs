@@ -9,6 +9,8 @@ pub(crate) mod fool;
 pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod judge;
+pub(crate) mod finetune;
+pub(crate) mod latent;
 pub(crate) mod models;
 pub(crate) mod sample;
 pub(crate) mod train;

@@ -103,21 +103,21 @@ pub(super) fn powers<T: Element>(
                     }
                 }
                 for first in (clear..end).step_by(SIDE) {
-                    unroll!(vector K < SIDE: {
-                        if first + K < end {
-                            let x = &mut scores[(first + K) * BLOCK + lane..];
-                            let blind = V::first(sight.blind(first + K, lane, V::LANES));
+                    unroll!(vector k < SIDE: {
+                        if first + k < end {
+                            let x = &mut scores[(first + k) * BLOCK + lane..];
+                            let blind = V::first(sight.blind(first + k, lane, V::LANES));
                             let p = power::<V, SHIFT>(V::load(x), shift);
                             let p = V::select(blind, V::zero(), p);
                             p.store(x);
-                            sums[K] = sums[K] + p;
+                            sums[k] = sums[k] + p;
                         }
                     });
                 }
                 for j in end..rows {
                     V::zero().store(&mut scores[j * BLOCK + lane..]);
                 }
-                unroll!(vector K < SIDE: { sums[K] = sums[K] + sums[K + SIDE]; });
+                unroll!(vector k < SIDE: { sums[k] = sums[k] + sums[k + SIDE]; });
                 let sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
                 sum.store(&mut out[lane..]);
             }

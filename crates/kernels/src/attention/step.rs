@@ -168,7 +168,11 @@ impl Kernel<f32> for Step<'_> {
             if added > forward::LARGE as f32 || added < small as f32 {
                 scores::<V>(&query, scale, -shift, key, &mut p[..rows]);
                 let largest = p[..rows].iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                let largest = if largest > f32::NEG_INFINITY { largest } else { 0.0 };
+                let largest = if largest > f32::NEG_INFINITY {
+                    largest
+                } else {
+                    0.0
+                };
                 added = powers::<V>(&mut p[..rows], largest, clear);
                 most = Some(largest);
             }
@@ -222,14 +226,20 @@ fn scores<V: Vector<Element = f32>>(
         let mut sums = [V::splat(start); SIDE];
         if left == SIDE {
             for (row, &q) in query.q.iter().enumerate() {
-                let (q, row) = (V::splat(q * scale), &at[row * query.pitch..][..SIDE * V::LANES]);
+                let (q, row) = (
+                    V::splat(q * scale),
+                    &at[row * query.pitch..][..SIDE * V::LANES],
+                );
                 for (sum, keys) in sums.iter_mut().zip(row.chunks_exact(V::LANES)) {
                     *sum = q.mul_add(V::load(keys), *sum);
                 }
             }
         } else {
             for (row, &q) in query.q.iter().enumerate() {
-                let (q, row) = (V::splat(q * scale), &at[row * query.pitch..][..left * V::LANES]);
+                let (q, row) = (
+                    V::splat(q * scale),
+                    &at[row * query.pitch..][..left * V::LANES],
+                );
                 for (sum, keys) in sums.iter_mut().zip(row.chunks_exact(V::LANES)) {
                     *sum = q.mul_add(V::load(keys), *sum);
                 }
@@ -293,8 +303,8 @@ fn weigh<V: Vector<Element = f32>, const N: usize>(
     if len == N * V::LANES {
         for (&p, value) in p.iter().zip(values.chunks_exact(depth)) {
             let (p, value) = (V::splat(p), &value[first..][..N * V::LANES]);
-            unroll!(vector J < N: {
-                sums[J] = p.mul_add(V::load(&value[J * V::LANES..]), sums[J]);
+            unroll!(vector j < N: {
+                sums[j] = p.mul_add(V::load(&value[j * V::LANES..]), sums[j]);
             });
         }
     } else {

@@ -21,7 +21,10 @@
 use super::ahead::Ahead;
 use super::pattern::Sight;
 use crate::element::Element;
-use crate::simd::{Isa, IsaKind, Kernel, Vector, opaque, prefetch, prefetch_l2, unroll};
+use crate::simd::{
+    Isa, Kernel, Registers, Vector, load_row, mul_add_row, opaque, prefetch, prefetch_l2,
+    store_row, unroll,
+};
 
 /// Most queries that are treated together, and the distance between rows of their blocks.
 pub(super) const BLOCK: usize = 48;
@@ -36,15 +39,16 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    pub(super) fn of<T>(isa: Isa) -> Shape {
-        let (lanes, most): (_, &[usize]) = match isa.kind() {
-            // f64 has one lane on every instruction set.
-            _ if size_of::<T>() == 8 => (1, &[6, 6]),
-            IsaKind::Avx512 => (16, &[14, 14, 8]),
-            IsaKind::Avx2 => (8, &[6, 6]),
-            IsaKind::Neon => (4, &[14, 14]),
-            // Eight portable lanes are two registers of the baseline.
-            IsaKind::Portable => (8, &[6]),
+    pub(super) fn of<T: Element>(isa: Isa) -> Shape {
+        Shape::in_registers(T::registers(isa))
+    }
+
+    const fn in_registers(Registers { lanes, count }: Registers) -> Shape {
+        let most: &[usize] = match (count, lanes) {
+            (32.., 16..) => &[14, 14, 8],
+            (32.., _) => &[14, 14],
+            (16.., _) => &[6, 6],
+            _ => &[6],
         };
         Shape { lanes, most }
     }
@@ -135,12 +139,8 @@ impl<T: Element, const MR: usize, const NV: usize, const FORM: u8> Kernel<T>
     fn run<V: Vector<Element = T>>(self) {
         // What `product` does not ask of an instruction set is not compiled for it.
         if const {
-            match (V::LANES, NV) {
-                (16, 3) => MR > 8 || MR < 4,
-                (_, 3) => true,
-                (16 | 4, _) => MR < 7,
-                _ => MR > 6,
-            }
+            let most = Shape::in_registers(V::REGISTERS).most;
+            NV > most.len() || MR > most[NV - 1] || MR < most[NV - 1] / 2
         } {
             unreachable!("attention: a tile of {MR} x {NV} vectors");
         }
@@ -170,6 +170,9 @@ impl<T: Element, const MR: usize, const NV: usize, const FORM: u8> Kernel<T>
         }
     }
 }
+
+/// Pointers to rows of a, one for five of them.
+const FIVES: usize = 3;
 
 /// The first of the tiles.
 ///
@@ -202,15 +205,16 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const FORM: u8>(t: &
         match at.start {
             First::Zero => {}
             First::Columns(x) => {
-                let mut row = [V::zero(); NV];
-                unroll!(vector J < NV: { row[J] = V::load_ptr(x.add(J * V::LANES)); });
-                unroll!(row I < MR: { acc[I] = row; });
+                let row = load_row(x, true, 0);
+                unroll!(row i < MR: { acc[i] = row; });
             }
             First::Sum => {
                 let mut c = at.c.cast_const();
-                unroll!(row I < MR: {
-                    unroll!(vector J < NV: { acc[I][J] = V::load_ptr(c.add(J * V::LANES)); });
-                    c = below!(c);
+                unroll!(row i < MR: {
+                    if i > 0 {
+                        c = below!(c);
+                    }
+                    acc[i] = load_row(c, true, 0);
                 });
             }
         }
@@ -218,7 +222,6 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const FORM: u8>(t: &
         // Rows of a by fives: base + {0, 1, 2, 4} steps and base + 3 steps are addressing modes.
         let a_step: usize = opaque!(at.a_step * size_of::<V::Element>());
         let a_step3: usize = opaque!(3 * at.a_step * size_of::<V::Element>());
-        const FIVES: usize = 3;
         let mut a = [at.a; FIVES];
         for g in 0..FIVES {
             a[g] = at.a.wrapping_add(5 * g * at.a_step);
@@ -238,19 +241,10 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const FORM: u8>(t: &
                     prefetch(next_a.wrapping_add($P * line_of));
                 }
                 let b = b.wrapping_add($P * b_step);
-                let mut row = [V::zero(); NV];
-                unroll!(vector J < NV: { row[J] = V::load_ptr(b.add(J * V::LANES)); });
-                unroll!(row I < MR: {
-                    let at = match FORM {
-                        form::SCORES => {
-                            let row = if I % 5 == 3 { a_step3 } else { I % 5 * a_step };
-                            a[I / 5 % 3].byte_add(row).add($P)
-                        }
-                        form::OVER_QUERIES => a[0].add(I * BLOCK + $P),
-                        _ => a[0].add($P * BLOCK + I),
-                    };
-                    let x = V::splat(*at);
-                    unroll!(vector J < NV: { acc[I][J] = x.mul_add(row[J], acc[I][J]); });
+                let row = load_row(b, true, 0);
+                unroll!(row i < MR: {
+                    let x = number::<V, FORM>(&a, [a_step, a_step3], i, $P);
+                    mul_add_row(x, &row, &mut acc[i]);
                 });
             };
         }
@@ -295,9 +289,35 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const FORM: u8>(t: &
             advance!(1);
         }
         let mut c = at.c;
-        unroll!(row I < MR: {
-            unroll!(vector J < NV: { acc[I][J].store_ptr(c.add(J * V::LANES)); });
-            c = below!(c);
+        unroll!(row i < MR: {
+            if i > 0 {
+                c = below!(c);
+            }
+            store_row(&acc[i], c, true, 0);
         });
+    }
+}
+
+/// Row `i` of a, `p` steps on.
+///
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+unsafe fn number<V: Vector, const FORM: u8>(
+    a: &[*const V::Element; FIVES],
+    [a_step, a_step3]: [usize; 2],
+    i: usize,
+    p: usize,
+) -> V {
+    // SAFETY: the caller's.
+    unsafe {
+        V::splat(*match FORM {
+            form::SCORES => {
+                let row = if i % 5 == 3 { a_step3 } else { i % 5 * a_step };
+                a[i / 5 % 3].byte_add(row).add(p)
+            }
+            form::OVER_QUERIES => a[0].add(i * BLOCK + p),
+            _ => a[0].add(p * BLOCK + i),
+        })
     }
 }

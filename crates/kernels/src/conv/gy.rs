@@ -83,11 +83,11 @@ impl<T: Element, const NV: usize, const COPY: bool> Kernel<T> for Vectors<T, NV,
                 let mut pixel = from.start.wrapping_add(image * from.image_step);
                 macro_rules! pixel {
                     ($chain:literal) => {{
-                        unroll!(vector J < NV: {
-                            let x = load::<V>(pixel.wrapping_add(J * V::LANES), whole(J), last);
-                            sum[$chain][J] = sum[$chain][J] + x;
+                        unroll!(vector j < NV: {
+                            let x = load::<V>(pixel.wrapping_add(j * V::LANES), whole(j), last);
+                            sum[$chain][j] = sum[$chain][j] + x;
                             if COPY {
-                                x.store_ptr(to.add(J * V::LANES));
+                                x.store_ptr(to.add(j * V::LANES));
                             }
                         });
                         pixel = pixel.wrapping_add(from.step);
@@ -103,10 +103,10 @@ impl<T: Element, const NV: usize, const COPY: bool> Kernel<T> for Vectors<T, NV,
                 }
             }
             if !sums.is_null() {
-                unroll!(vector J < NV: {
-                    let sums = sums.add(J * V::LANES);
-                    let added = load::<V>(sums, whole(J), last) + (sum[0][J] + sum[1][J]);
-                    store(added, sums, whole(J), last);
+                unroll!(vector j < NV: {
+                    let sums = sums.add(j * V::LANES);
+                    let added = load::<V>(sums, whole(j), last) + (sum[0][j] + sum[1][j]);
+                    store(added, sums, whole(j), last);
                 });
             }
         }

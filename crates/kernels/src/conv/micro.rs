@@ -225,7 +225,7 @@ instances!(f64);
 
 /// Whether a tile fits the registers; one that does not is never asked for, and is not compiled.
 const fn fits<V: Vector>(mr: usize, nv: usize) -> bool {
-    Limits::by_lanes(V::LANES).rows(nv) >= mr
+    Limits::in_registers(V::REGISTERS).rows(nv) >= mr
 }
 
 /// Whether vector `j` of `nv` has all its lanes.
@@ -258,6 +258,25 @@ pub(super) unsafe fn store<V: Vector>(x: V, y: *mut V::Element, whole: bool, las
             x.store_ptr(y)
         } else {
             x.store_ptr_partial(y, last)
+        }
+    }
+}
+
+/// Activations as parts of instances.
+pub(super) mod activation {
+    use crate::simd::Vector;
+
+    pub(in crate::conv) const IDENTITY: u8 = 0;
+    pub(in crate::conv) const RELU: u8 = 1;
+    pub(in crate::conv) const LEAKY_RELU: u8 = 2;
+
+    #[inline(always)]
+    pub(in crate::conv) fn of<V: Vector, const ACTIVATION: u8>(x: V, slope: V) -> V {
+        let zero = V::zero();
+        match ACTIVATION {
+            IDENTITY => x,
+            RELU => zero.max(x),
+            _ => slope.mul_add(zero.min(x), zero.max(x)),
         }
     }
 }

@@ -17,7 +17,7 @@ mod scatter;
 mod tests;
 mod ways;
 mod weight;
-mod winograd;
+pub(crate) mod winograd;
 
 pub use arranged::{Arranged, Weights};
 pub use geometry::{Conv2d, Padding, Taps};

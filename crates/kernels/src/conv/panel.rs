@@ -1,7 +1,8 @@
 //! How a result is cut into tiles that fit the registers of an instruction set.
 
 use crate::cut::Cut;
-use crate::simd::{Isa, IsaKind};
+use crate::element::Element;
+use crate::simd::{Isa, Registers};
 
 /// Channels that one tile covers.
 #[derive(Clone, Copy, Debug)]
@@ -36,30 +37,15 @@ impl Limits {
     /// The most vectors a panel has.
     pub(super) const WIDEST: usize = 4;
 
-    pub(super) fn of<T>(isa: Isa) -> Limits {
-        let limits = match isa.kind() {
-            // f64 has one lane on every instruction set.
-            _ if size_of::<T>() == 8 => Limits::by_lanes(1),
-            IsaKind::Avx512 => Limits::by_lanes(16),
-            IsaKind::Avx2 => Limits::by_lanes(8),
-            IsaKind::Neon => Limits::by_lanes(4),
-            IsaKind::Portable => Limits::by_lanes(8),
-        };
-        match isa.kind() {
-            // Eight portable lanes are two registers of the baseline.
-            IsaKind::Portable => Limits {
-                rows: [limits.rows[0].min(6), 0, 0],
-                ..limits
-            },
-            _ => limits,
-        }
+    pub(super) fn of<T: Element>(isa: Isa) -> Limits {
+        Limits::in_registers(T::registers(isa))
     }
 
-    /// All sums, a row of vectors and a splat fit 32 registers (16 or 4 lanes) or 16.
-    pub(super) const fn by_lanes(lanes: usize) -> Limits {
-        let rows = match lanes {
-            16 | 4 => [28, 14, 6],
-            8 => [13, 6, 0],
+    /// All sums, a row of vectors and a splat fit.
+    pub(super) const fn in_registers(Registers { lanes, count }: Registers) -> Limits {
+        let rows = match count {
+            32.. => [28, 14, 6],
+            16.. => [13, 6, 0],
             _ => [6, 0, 0],
         };
         Limits { lanes, rows }

@@ -33,7 +33,7 @@ const PANEL: usize = 32;
 const JOB: usize = 1 << 22;
 
 /// Whether this way is faster than gathering: the lanes it fills are worth the additions.
-pub(super) fn pays<T>(g: &Conv2d, isa: Isa) -> bool {
+pub(super) fn pays<T: Element>(g: &Conv2d, isa: Isa) -> bool {
     g.in_channels * 2 <= Limits::of::<T>(isa).lanes && g.out_channels >= 8
 }
 

@@ -36,7 +36,7 @@
 //!    ```
 
 use super::tile::{Schedule, Tile, finish};
-use crate::simd::{Avx2, Avx512, Vector, prefetch, unroll};
+use crate::simd::{Avx2, Avx512, Vector, load_row, mul_add_row, prefetch, unroll};
 use std::arch::asm;
 
 /// Steps in a round.
@@ -332,13 +332,10 @@ macro_rules! tile {
                 }
                 // SAFETY: the caller vouches for every element.
                 unsafe {
-                    let mut x = [zero; NV];
-                    unroll!(vector J < NV: {
-                        x[J] = $V::load_ptr(b.add(p * t.b_row_stride + J * $V::LANES));
-                    });
-                    unroll!(row I < MR: {
-                        let y = $V::splat(*a.add(I * row + p * col));
-                        unroll!(vector J < NV: { acc[I][J] = y.mul_add(x[J], acc[I][J]); });
+                    let x = load_row::<$V, NV>(b.add(p * t.b_row_stride), true, 0);
+                    unroll!(row i < MR: {
+                        let y = $V::splat(*a.add(i * row + p * col));
+                        mul_add_row(y, &x, &mut acc[i]);
                     });
                 }
             }

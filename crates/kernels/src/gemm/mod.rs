@@ -13,8 +13,6 @@ mod plan;
 mod small;
 mod step;
 mod strip;
-#[cfg(test)]
-mod tests;
 mod tile;
 mod types;
 #[cfg(target_arch = "x86_64")]
@@ -29,6 +27,11 @@ use crate::buffer::Buffer;
 use crate::flops;
 use crate::simd::Isa;
 use element::Operand;
+
+/// Whether products on an instruction set are our own, not those of `matrixmultiply`.
+pub(crate) fn has_own(isa: Isa) -> bool {
+    kernels::Kernels::of(isa).is_some()
+}
 
 /// c = act(beta c + a b + bias), with c row-major and contiguous.
 ///

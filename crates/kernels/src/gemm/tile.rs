@@ -30,7 +30,7 @@
 use super::Activation;
 use super::operands::Ahead;
 use crate::cache;
-use crate::simd::{Vector, opaque, prefetch, unroll};
+use crate::simd::{Vector, mul_add_row, opaque, prefetch, unroll};
 
 /// What a tile is made of; all pointers are to the tile's first element.
 #[derive(Clone, Copy)]
@@ -214,17 +214,9 @@ pub(super) unsafe fn tile<
                         x[j].store_ptr(packed.add(($P * NV + j) * V::LANES));
                     }
                 }
-                unroll!(row I < MR: {
-                    let at = if ROWS {
-                        let row = if I % 5 == 3 { stride3 } else { I % 5 * stride };
-                        a[I / 5 % 3].byte_add(row).add($P)
-                    } else {
-                        a[0].add($P * col + I)
-                    };
-                    let y = V::splat(*at);
-                    for j in 0..NV {
-                        acc[I][j] = y.mul_add(x[j], acc[I][j]);
-                    }
+                unroll!(row i < MR: {
+                    let y = number::<V, ROWS>(&a, [stride, stride3, col], i, $P);
+                    mul_add_row(y, &x, &mut acc[i]);
                 });
             }};
         }
@@ -298,6 +290,28 @@ pub(super) unsafe fn tile<
             }
         }
         finish::<V, MR, NV, MR>(t, &mut acc);
+    }
+}
+
+/// Row `i` of a, `p` columns on.
+///
+/// # Safety
+/// As [`TileFn`] for a.
+#[inline(always)]
+unsafe fn number<V: Vector<Element = f32>, const ROWS: bool>(
+    a: &[*const f32; 3],
+    [stride, stride3, col]: [usize; 3],
+    i: usize,
+    p: usize,
+) -> V {
+    // SAFETY: the caller's.
+    unsafe {
+        V::splat(*if ROWS {
+            let row = if i % 5 == 3 { stride3 } else { i % 5 * stride };
+            a[i / 5 % 3].byte_add(row).add(p)
+        } else {
+            a[0].add(p * col + i)
+        })
     }
 }
 

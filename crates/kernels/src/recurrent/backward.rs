@@ -11,7 +11,7 @@
 //! 1. As forward, and a tile has as many vectors of channels as registers allow: gh is one number
 //!    a channel where the gates are four, and six sums at a time would wait for each other.
 
-use super::product::{Left, MOST, TAPS, cells, multiply};
+use super::product::{Left, MOST, MOST_OF_FOUR, TAPS, cells, multiply};
 use super::walk::{Tile, Walk};
 use super::{Backward, Lstm};
 use crate::buffer::Buffer;
@@ -123,7 +123,7 @@ impl<T: Element> Kernel<T> for Picture<'_, '_, T> {
     fn run<V: Vector<Element = T>>(mut self) {
         // The first group is the widest.
         let most = groups::<V>(self.l.channels).next();
-        let most = most.map_or(MOST, |(_, nv)| cells(V::LANES, nv));
+        let most = most.map_or(MOST, |(_, nv)| cells(V::REGISTERS, nv));
         let mut tiles = self.job.walk.tiles_back(most);
         let mut next = tiles.next();
         while let Some(tile) = next {
@@ -168,7 +168,7 @@ impl<T: Element> Picture<'_, '_, T> {
         }
         for (first, nv) in groups::<V>(channels) {
             match nv {
-                4 => self.group::<V, 4, { cells(16, 4) }>(&these, first),
+                4 => self.group::<V, 4, MOST_OF_FOUR>(&these, first),
                 2 => self.group::<V, 2, MOST>(&these, first),
                 _ => self.group::<V, 1, MOST>(&these, first),
             }

@@ -96,8 +96,8 @@ impl Kernel<f32> for Step<'_> {
         let (channels, taps) = (self.cell.channels, self.cell.taps);
         let rows = taps * channels;
         let n = self.before.len() / channels;
-        for first in (0..n).step_by(const { cells(V::LANES, 4) }) {
-            let count = (n - first).min(const { cells(V::LANES, 4) });
+        for first in (0..n).step_by(const { cells(V::REGISTERS, 4) }) {
+            let count = (n - first).min(const { cells(V::REGISTERS, 4) });
             let mut seen: Left<f32, CELLS> = [[self.h.as_ptr(); CELLS]; TAPS];
             for (to, from) in seen.iter_mut().zip(self.seen) {
                 for (i, to) in to[..count].iter_mut().enumerate() {

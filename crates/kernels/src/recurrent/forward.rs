@@ -15,7 +15,7 @@
 //! 3. What a tile starts from and what it writes comes in while the one before is computed: four
 //!    gates of some cells are more streams than the hardware follows, on a diagonal above all.
 
-use super::product::{Left, TAPS, cells, multiply};
+use super::product::{Left, MOST_OF_FOUR, TAPS, cells, multiply};
 use super::walk::{Tile, Walk};
 use super::{Forward, Lstm};
 use crate::buffer::Buffer;
@@ -54,7 +54,7 @@ pub(super) fn run<T: Element>(l: &Lstm, passes: &mut [Forward<T>]) {
 }
 
 /// Most cells of a tile, by a vector of each gate.
-pub(super) const CELLS: usize = cells(16, 4);
+pub(super) const CELLS: usize = MOST_OF_FOUR;
 
 /// A pass with its weights in the order in which tiles read them: by vector of channels, tap,
 /// channel seen, gate.
@@ -126,7 +126,7 @@ impl<T: Element> Kernel<T> for Picture<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vector<Element = T>>(self) {
-        let mut tiles = self.job.walk.tiles(const { cells(V::LANES, 4) });
+        let mut tiles = self.job.walk.tiles(const { cells(V::REGISTERS, 4) });
         let mut next = tiles.next();
         while let Some(tile) = next {
             next = tiles.next();

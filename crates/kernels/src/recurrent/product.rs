@@ -1,22 +1,25 @@
 //! The product within a step: some cells by some vectors, in registers.
 
-use crate::simd::{Vector, unroll};
+use crate::simd::{Registers, Vector, load_row, mul_add_row, unroll};
 
 /// Most cells of a tile, and most cells that a cell sees.
 pub(super) const MOST: usize = 10;
 pub(super) const TAPS: usize = 3;
+/// Most cells of a tile of four vectors.
+pub(super) const MOST_OF_FOUR: usize = 6;
 
 /// Where the rows of the left operand are: by tap, by cell.
 pub(super) type Left<T, const CELLS: usize> = [[*const T; CELLS]; TAPS];
 
 /// How many cells by `nv` vectors there are registers for, the general ones that point to cells
 /// included: more than latency times ports of the multiply-adds, where there are so many vectors.
-pub(super) const fn cells(lanes: usize, nv: usize) -> usize {
-    match (lanes, nv) {
-        (_, 1) | (16, 2) => MOST,
-        (_, 2) | (16 | 4, _) => 6,
-        (8, _) => 2,
-        _ => 3,
+pub(super) const fn cells(Registers { lanes, count }: Registers, nv: usize) -> usize {
+    match (count, nv) {
+        (16.., 1) => MOST,
+        (32.., 2) if lanes >= 16 => MOST,
+        (16.., 2) | (32.., _) => MOST_OF_FOUR,
+        (_, 1) => 4,
+        _ => 2,
     }
 }
 
@@ -66,7 +69,7 @@ unsafe fn tile<
     mut b: *const V::Element,
     acc: &mut [[V; NV]; CELLS],
 ) {
-    if const { MR > cells(V::LANES, NV) || MR > CELLS } {
+    if const { MR > cells(V::REGISTERS, NV) || MR > CELLS } {
         unreachable!("recurrent: a tile of {MR} cells by {NV} vectors");
     }
     let mut sums = [[V::zero(); NV]; MR];
@@ -77,11 +80,9 @@ unsafe fn tile<
         for p in 0..depth {
             // SAFETY: the caller's promise.
             unsafe {
-                let mut row = [V::zero(); NV];
-                unroll!(vector J < NV: { row[J] = V::load_ptr(b.add(J * V::LANES)); });
-                unroll!(row I < MR: {
-                    let x = V::splat(*from[I].add(p));
-                    unroll!(vector J < NV: { sums[I][J] = x.mul_add(row[J], sums[I][J]); });
+                let row = load_row(b, true, 0);
+                unroll!(row i < MR: {
+                    mul_add_row(V::splat(*from[i].add(p)), &row, &mut sums[i]);
                 });
             }
             b = b.wrapping_add(NV * V::LANES);

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::vector::{Sealed, Vector, VectorF32, intrinsics, operators};
+use super::vector::{Registers, Sealed, Vector, VectorF32, intrinsics, operators};
 use crate::elementwise::UnaryKernel;
 
 #[derive(Clone, Copy)]
@@ -29,6 +29,7 @@ impl Vector for Avx2 {
     type Mask = __m256;
     type Wide = super::pair::Pair<Self>;
     const LANES: usize = 8;
+    const REGISTERS: Registers = Registers::new(Self::LANES, 16);
 
     #[inline(always)]
     unsafe fn load_ptr(x: *const f32) -> Self {

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::vector::{Sealed, Vector, VectorF32, intrinsics, operators};
+use super::vector::{Registers, Sealed, Vector, VectorF32, intrinsics, operators};
 use crate::elementwise::UnaryKernel;
 
 #[derive(Clone, Copy)]
@@ -20,6 +20,7 @@ impl Vector for Avx512 {
     type Mask = __mmask16;
     type Wide = super::pair::Pair<Self>;
     const LANES: usize = 16;
+    const REGISTERS: Registers = Registers::new(Self::LANES, 32);
 
     #[inline(always)]
     unsafe fn load_ptr(x: *const f32) -> Self {

@@ -1,6 +1,6 @@
 //! From an [`Isa`] token to the kernel body compiled for it.
 
-use super::vector::Vector;
+use super::vector::{Registers, Vector};
 use super::{Isa, IsaKind, portable::Portable};
 use crate::element::Element;
 
@@ -43,6 +43,18 @@ macro_rules! wrappers {
                     IsaKind::$Kind => unsafe { $function(kernel) },
                 )*
                 _ => kernel.run::<Portable>(),
+            }
+        }
+
+        /// The registers for f32.
+        #[inline]
+        pub(crate) fn registers_f32(isa: Isa) -> Registers {
+            match isa.kind() {
+                $(
+                    #[cfg(target_arch = $arch)]
+                    IsaKind::$Kind => <$V>::REGISTERS,
+                )*
+                _ => Portable::REGISTERS,
             }
         }
     };

@@ -1,6 +1,6 @@
 //! One f64: the same kernel bodies in double precision, with the f64 references as functions.
 
-use super::vector::{Sealed, Vector, operators};
+use super::vector::{Registers, Sealed, Vector, operators};
 use crate::elementwise::UnaryKernel;
 
 #[derive(Clone, Copy)]
@@ -17,6 +17,8 @@ impl Vector for Double {
     type Mask = bool;
     type Wide = Self;
     const LANES: usize = 1;
+    // The oracle: its results matter, not its speed.
+    const REGISTERS: Registers = Registers::new(Self::LANES, 8);
 
     #[inline(always)]
     fn splat(x: f64) -> Self {

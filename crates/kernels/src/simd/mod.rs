@@ -9,6 +9,7 @@ mod isa;
 mod pair;
 mod portable;
 mod prefetch;
+mod row;
 mod unroll;
 mod vector;
 
@@ -23,10 +24,11 @@ mod neon;
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
-pub(crate) use dispatch::dispatch_f32;
 pub use dispatch::{Kernel, dispatch};
+pub(crate) use dispatch::{dispatch_f32, registers_f32};
 pub(crate) use double::Double;
 pub use isa::{Isa, IsaError, IsaKind};
 pub(crate) use prefetch::{prefetch, prefetch_l2};
+pub(crate) use row::{load_row, mul_add_row, store_row};
 pub(crate) use unroll::{opaque, unroll};
-pub use vector::{Vector, VectorF32};
+pub use vector::{Registers, Vector, VectorF32};

@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::vector::{Sealed, Vector, VectorF32, intrinsics, operators};
+use super::vector::{Registers, Sealed, Vector, VectorF32, intrinsics, operators};
 use crate::elementwise::UnaryKernel;
 
 #[derive(Clone, Copy)]
@@ -18,6 +18,7 @@ impl Vector for Neon {
     type Mask = uint32x4_t;
     type Wide = Self;
     const LANES: usize = 4;
+    const REGISTERS: Registers = Registers::new(Self::LANES, 32);
 
     #[inline(always)]
     unsafe fn load_ptr(x: *const f32) -> Self {

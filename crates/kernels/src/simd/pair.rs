@@ -1,6 +1,6 @@
 //! Two vectors side by side as one.
 
-use super::vector::{Sealed, Vector, VectorF32};
+use super::vector::{Registers, Sealed, Vector, VectorF32};
 use crate::elementwise::UnaryKernel;
 
 /// Two vectors: each operation is done to the one, then to the other.
@@ -52,6 +52,7 @@ impl<V: VectorF32> Vector for Pair<V> {
     type Mask = (V::Mask, V::Mask);
     type Wide = Self;
     const LANES: usize = 2 * V::LANES;
+    const REGISTERS: Registers = Registers::new(Self::LANES, V::REGISTERS.count / 2);
 
     #[inline(always)]
     fn splat(x: f32) -> Self {

@@ -4,7 +4,7 @@
 
 use wide::{f32x8, i32x8};
 
-use super::vector::{SQRT_HALF_BITS, Sealed, Vector, VectorF32, operators};
+use super::vector::{Registers, SQRT_HALF_BITS, Sealed, Vector, VectorF32, operators};
 use crate::elementwise::UnaryKernel;
 
 #[derive(Clone, Copy)]
@@ -36,6 +36,8 @@ impl Vector for Portable {
     type Mask = f32x8;
     type Wide = Self;
     const LANES: usize = 8;
+    // Eight lanes are two of the sixteen registers of the baseline.
+    const REGISTERS: Registers = Registers::new(Self::LANES, 8);
 
     #[inline(always)]
     fn splat(x: f32) -> Self {

@@ -16,6 +16,23 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use crate::element::Element;
 use crate::elementwise::UnaryKernel;
 
+/// The registers of an instruction set, as far as microkernels are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registers {
+    /// How many elements one vector holds.
+    pub lanes: usize,
+    /// How many vectors there is room for: 32 or 16, or 8 where larger microkernels are not worth
+    /// their code.
+    pub count: usize,
+}
+
+impl Registers {
+    /// Room for `count` vectors of `lanes` elements.
+    pub(super) const fn new(lanes: usize, count: usize) -> Registers {
+        Registers { lanes, count }
+    }
+}
+
 /// Nobody else implements [`Vector`]: its provided methods trust `LANES`.
 pub trait Sealed {}
 
@@ -42,6 +59,8 @@ pub trait Vector:
     type Wide: Vector<Element = Self::Element>;
     /// How many elements one vector holds.
     const LANES: usize;
+    /// What microkernels are cut to.
+    const REGISTERS: Registers;
 
     /// `x` in every lane.
     fn splat(x: Self::Element) -> Self;

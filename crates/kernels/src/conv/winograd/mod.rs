@@ -56,6 +56,7 @@ use super::Conv2d;
 use super::micro::{Ahead, Pieces};
 use super::plan::{Plan, Run};
 use crate::buffer::{Buffer, Plain};
+use std::cell::Cell;
 use std::ops::Range;
 
 /// Channels, of the source and of the result, from which it pays.
@@ -64,25 +65,28 @@ const CHANNELS: usize = 32;
 const PAIRS: usize = 32;
 
 /// Whether products are written to memory or stay in registers.
-#[cfg(test)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// Written to memory.
     Wide,
+    /// Kept in registers.
     Narrow,
 }
 
-#[cfg(test)]
 thread_local! {
-    /// The kind that this thread uses for every convolution that has a form.
-    pub(super) static EVERYWHERE: std::cell::Cell<Option<Kind>> = const { std::cell::Cell::new(None) };
+    /// Set by [`always`].
+    static ALWAYS: Cell<Option<Kind>> = const { Cell::new(None) };
 }
 
-/// Whether a convolution is done this way, given that it pays.
-#[cfg(test)]
+/// From now on this thread does every convolution that has such a form in this way, whether it
+/// pays or not; with `None` as it pays. Tests try small ones.
+pub fn always(kind: Option<Kind>) {
+    ALWAYS.set(kind);
+}
+
+/// Whether a convolution is done this way, given whether it pays.
 fn chosen(pays: bool, kind: Kind) -> bool {
-    EVERYWHERE
-        .get()
-        .map_or(pays, |everywhere| everywhere == kind)
+    ALWAYS.get().map_or(pays, |always| always == kind)
 }
 
 /// Along which axis results are paired.
@@ -152,9 +156,7 @@ impl Form<'_> {
         let form = Form::of(g, plan)?;
         let pays =
             g.in_channels.min(g.out_channels) >= CHANNELS && form.lines[1] * form.pairs >= PAIRS;
-        #[cfg(test)]
-        let pays = chosen(pays, Kind::Wide);
-        pays.then_some(form)
+        chosen(pays, Kind::Wide).then_some(form)
     }
 
     /// The form of a convolution, if it has one: stride and dilation are 1, and no kernel row has

@@ -13,7 +13,7 @@
 
 mod tile;
 
-use super::{Axis, Form, Group, PAIRS, products, transform};
+use super::{Axis, Form, Group, Kind, PAIRS, chosen, products, transform};
 use crate::buffer::Buffer;
 use crate::conv::arranged::{Way, Weights};
 use crate::conv::gather::{Packed, Plus, each_strip};
@@ -62,7 +62,7 @@ impl Narrow<'_> {
             group.rows[1] - group.rows[0] == rows.len()
                 && form.rows(group).iter().zip(rows).all(same)
         };
-        if !tile::exists(parts, limits.lanes)
+        if !tile::exists(parts, limits)
             || !form.groups().iter().all(is_alike)
             || !rows.windows(2).all(|rows| rows[0].dy + 1 == rows[1].dy)
             // One after the other, threes first.
@@ -77,14 +77,12 @@ impl Narrow<'_> {
         let pays = form.lines[1] * form.pairs >= PAIRS
             && plan.result[2] >= 2 * limits.lanes
             && form.len() * 2 * limits.lanes * size_of::<T>() <= WEIGHTS;
-        #[cfg(test)]
-        let pays = super::chosen(pays, super::Kind::Narrow);
         let first = form.groups().iter().map(|group| group.first);
         let (least, most) = (first.clone().min()?, first.max()?);
         let left = (-least).max(0) as usize;
         let end = (2 * form.pairs as isize + most).max(0) as usize;
         let pitch = (left + end.max(plan.source[1]) + 2).next_multiple_of(16);
-        pays.then_some(Narrow {
+        chosen(pays, Kind::Narrow).then_some(Narrow {
             form,
             parts,
             left,

@@ -4,11 +4,11 @@ use super::super::lines::Pairs;
 use super::super::transform;
 use super::KINDS;
 use crate::buffer::Plain;
-use crate::conv::micro::{load, store};
+use crate::conv::micro::{activation, load, store};
 use crate::conv::panel::Limits;
 use crate::element::Element;
 use crate::gemm::Activation;
-use crate::simd::{Isa, Kernel, Vector, dispatch, opaque, unroll};
+use crate::simd::{Isa, Kernel, Vector, dispatch, load_row, mul_add_row, opaque, unroll};
 
 /// Pairs of a tile at most: with two vectors of channels their products fill 24 registers.
 const PAIRS: usize = 3;
@@ -50,14 +50,14 @@ pub(super) struct Lines<'a, T> {
 /// With so many vectors, and kernel rows of so many threes and twos.
 struct LinesOf<'a, T, const NV: usize, const THREES: usize, const TWOS: usize>(Lines<'a, T>);
 
-/// Whether there is an instance for kernel rows of so many threes and twos, and registers for it: 32
-/// of vectors of 16 lanes or of 4.
-pub(super) fn exists(parts: [usize; 2], lanes: usize) -> bool {
-    PARTS.contains(&parts) && fits(lanes)
+/// Whether there is an instance for kernel rows of so many threes and twos, and registers for it:
+/// 32.
+pub(super) fn exists(parts: [usize; 2], limits: Limits) -> bool {
+    PARTS.contains(&parts) && fits(limits)
 }
 
-const fn fits(lanes: usize) -> bool {
-    Limits::by_lanes(lanes).rows(2) >= 4 * PAIRS
+const fn fits(limits: Limits) -> bool {
+    limits.rows(2) >= 4 * PAIRS
 }
 
 /// Kernel rows of so many threes and twos.
@@ -100,7 +100,7 @@ impl<T: Element, const NV: usize, const THREES: usize, const TWOS: usize> Kernel
 
     #[inline(always)]
     fn run<V: Vector<Element = T>>(self) {
-        if const { !fits(V::LANES) } {
+        if const { !fits(Limits::in_registers(V::REGISTERS)) } {
             unreachable!("conv: products of {PAIRS} pairs in registers");
         }
         let t = &self.0;
@@ -139,10 +139,8 @@ impl<T: Element, const NV: usize, const THREES: usize, const TWOS: usize>
         // SAFETY: the caller's.
         unsafe {
             // Of the four sums the second is a term of both results.
-            unroll!(vector J < NV: {
-                let bias = V::load_ptr(t.bias.wrapping_add(J * V::LANES));
-                unroll!(row I < P: { m[1][I][J] = bias; });
-            });
+            let bias = load_row(t.bias, true, 0);
+            unroll!(pair i < P: { m[1][i] = bias; });
             let pitch: usize = opaque!(t.pitch * size_of::<T>());
             let pitch3: usize = opaque!(3 * t.pitch * size_of::<T>());
             let mut x = opaque!(t.x.wrapping_offset(tile.sum.x + 2 * tile.pair as isize));
@@ -151,15 +149,10 @@ impl<T: Element, const NV: usize, const THREES: usize, const TWOS: usize>
                 // Sum K gets numbers of a kind times row W of the weights.
                 macro_rules! product {
                     ($K:literal, $W:expr, $kind:expr, $at:expr) => {
-                        let mut of_channels = [V::zero(); NV];
-                        unroll!(vector J < NV: {
-                            of_channels[J] = V::load_ptr(w.add(($W * NV + J) * V::LANES));
-                        });
-                        unroll!(row I < P: {
-                            let d = V::splat(*x.byte_add($kind).wrapping_add(2 * I + $at));
-                            unroll!(vector J < NV: {
-                                m[$K][I][J] = d.mul_add(of_channels[J], m[$K][I][J]);
-                            });
+                        let of_channels = load_row(w.add($W * NV * V::LANES), true, 0);
+                        unroll!(pair i < P: {
+                            let d = V::splat(*x.byte_add($kind).wrapping_add(2 * i + $at));
+                            mul_add_row(d, &of_channels, &mut m[$K][i]);
                         });
                     };
                 }
@@ -196,42 +189,66 @@ impl<T: Element, const NV: usize, const THREES: usize, const TWOS: usize>
             let is_whole = tile.pair + P <= t.pairs.whole;
             // An arm each, so that every sum goes from its register to memory.
             macro_rules! finish {
-                (|$y:ident, $plus:ident| $value:expr) => {
-                    unroll!(row I < P: {
-                        unroll!(vector J < NV: {
-                            let whole = J + 1 < NV || t.last == V::LANES;
-                            let m = [m[0][I][J], m[1][I][J], m[2][I][J], m[3][I][J]];
-                            let [first, second] = transform::shared(m);
-                            let at = tile.y + I * t.pairs.step + J * V::LANES;
-                            macro_rules! result {
-                                ($x:ident, $at:expr) => {
-                                    let $y = $x;
-                                    let $plus = || load::<V>(t.plus.wrapping_add($at), whole, t.last);
-                                    store($value, t.y.wrapping_add($at), whole, t.last);
-                                };
-                            }
-                            result!(first, at);
-                            if I + 1 < P || is_whole {
-                                result!(second, at + t.pairs.second);
-                            }
-                        });
+                ($plus:literal $activation:ident $slope:expr) => {
+                    unroll!(pair i < P: {
+                        let m = [m[0][i], m[1][i], m[2][i], m[3][i]];
+                        let at = tile.y + i * t.pairs.step;
+                        let is_whole = i + 1 < P || is_whole;
+                        self.finish::<V, $plus, { activation::$activation }>(m, at, is_whole, $slope);
                     })
                 };
             }
             let zero = V::zero();
             match (t.activation, t.plus.is_null()) {
-                (Activation::Identity, true) => finish!(|y, _plus| y),
-                (Activation::Identity, false) => finish!(|y, plus| y + plus()),
-                (Activation::Relu, true) => finish!(|y, _plus| zero.max(y)),
-                (Activation::Relu, false) => finish!(|y, plus| zero.max(y + plus())),
-                (Activation::LeakyRelu(slope), is_alone) => {
-                    let slope = V::constant(slope.into());
-                    finish!(|y, plus| {
-                        let y = if is_alone { y } else { y + plus() };
-                        slope.mul_add(zero.min(y), zero.max(y))
-                    });
+                (Activation::Identity, true) => finish!(false IDENTITY zero),
+                (Activation::Identity, false) => finish!(true IDENTITY zero),
+                (Activation::Relu, true) => finish!(false RELU zero),
+                (Activation::Relu, false) => finish!(true RELU zero),
+                (Activation::LeakyRelu(slope), true) => {
+                    finish!(false LEAKY_RELU V::constant(slope.into()))
+                }
+                (Activation::LeakyRelu(slope), false) => {
+                    finish!(true LEAKY_RELU V::constant(slope.into()))
                 }
             }
         }
+    }
+
+    /// Stores act(y + plus), or without `PLUS` act(y), for the results y of a pair's sums: the
+    /// first, and if the pair `is_whole` the second.
+    ///
+    /// # Safety
+    /// As [`tile`](Self::tile).
+    #[inline(always)]
+    unsafe fn finish<V: Vector<Element = T>, const PLUS: bool, const ACTIVATION: u8>(
+        &self,
+        m: [[V; NV]; 4],
+        at: usize,
+        is_whole: bool,
+        slope: V,
+    ) {
+        let t = &self.0;
+        unroll!(vector j < NV: {
+            let whole = j + 1 < NV || t.last == V::LANES;
+            let [first, second] = transform::shared([m[0][j], m[1][j], m[2][j], m[3][j]]);
+            let at = at + j * V::LANES;
+            macro_rules! result {
+                ($y:ident, $at:expr) => {{
+                    let mut y = $y;
+                    // SAFETY: the caller's.
+                    unsafe {
+                        if PLUS {
+                            y = y + load(t.plus.wrapping_add($at), whole, t.last);
+                        }
+                        let y = activation::of::<V, ACTIVATION>(y, slope);
+                        store(y, t.y.wrapping_add($at), whole, t.last);
+                    }
+                }};
+            }
+            result!(first, at);
+            if is_whole {
+                result!(second, at + t.pairs.second);
+            }
+        });
     }
 }

@@ -1,7 +1,10 @@
 //! Every instruction set of this machine against the naive twin.
 
-use super::*;
-use crate::simd::Isa;
+use kernels::gemm::{
+    Activation, Beta, Epilogue, GemmElement, Mat, PackedB, gemm, gemm_packed, gemm_strided,
+};
+use kernels::testing::{Cache, has_own_products, with_caches};
+use kernels::{Isa, parallel, reference};
 use proptest::prelude::*;
 
 /// How an operand lies in memory.
@@ -61,7 +64,11 @@ impl<T: GemmElement + From<f32>> Owned<T> {
             cols,
             strides,
         };
-        owned.data = vec![f32::NAN.into(); owned.mat().span().unwrap()];
+        let span = match (rows, cols) {
+            (0, _) | (_, 0) => 0,
+            _ => (rows - 1) * strides.0 + (cols - 1) * strides.1 + 1,
+        };
+        owned.data = vec![f32::NAN.into(); span];
         for i in 0..rows {
             for j in 0..cols {
                 owned.data[i * strides.0 + j * strides.1] = values[i * cols + j].into();
@@ -101,7 +108,7 @@ fn check<T: GemmElement + From<f32> + Into<f64>>(
         Beta::Zero => vec![f32::NAN.into(); m * n],
         Beta::One => numbers(4, m * n).into_iter().map(T::from).collect(),
     };
-    let expected = crate::reference::gemm(a.mat(), b.mat(), beta, &before, epilogue);
+    let expected = reference::gemm(a.mat(), b.mat(), beta, &before, epilogue);
     let epsilon: f64 = if size_of::<T>() == 4 { 6e-8 } else { 1.2e-16 };
     // Each sum of k + 2 terms of size at most 1 is off by at most this much.
     let bound = epsilon * (k as f64 + 2.0) * (k as f64 / 3.0 + 2.0).max(4.0);
@@ -249,7 +256,7 @@ fn threads_do_not_change_a_bit() {
                 isa.scoped(|| gemm(a.mat(), b.mat(), Beta::One, &mut c, epilogue));
                 c
             };
-            let expected = crate::parallel::serial(product);
+            let expected = parallel::serial(product);
             for threads in [1, 2, 3, 5] {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
                 let found = pool.build().unwrap().install(product);
@@ -267,7 +274,7 @@ fn threads_do_not_change_a_bit() {
 #[test]
 fn small_products_have_the_bits_of_large_ones() {
     let rows = 2000;
-    let own = |isa: &Isa| super::kernels::Kernels::of(*isa).is_some();
+    let own = |isa: &Isa| has_own_products(*isa);
     for (isa, (k, n)) in (Isa::available().filter(own))
         .flat_map(|isa| [(20, 24), (24, 20), (64, 33), (40, 70)].map(|shape| (isa, shape)))
     {
@@ -299,7 +306,6 @@ fn small_products_have_the_bits_of_large_ones() {
 /// for.
 #[test]
 fn caches_do_not_change_a_bit() {
-    use crate::cache::{Cache, tests::with_caches};
     let shapes = [
         (30, 1024, 130),
         (58, 2048, 70),
@@ -317,7 +323,7 @@ fn caches_do_not_change_a_bit() {
                     let b = Mat::new(&b, k, n);
                     isa.scoped(|| gemm(a.mat(), b, Beta::Zero, &mut c, Epilogue::NONE));
                 };
-                with_caches(l1, l2, || crate::parallel::serial(product));
+                with_caches(l1, l2, || parallel::serial(product));
                 c
             };
             let cache = |kilobytes: usize, ways| Cache {
@@ -329,7 +335,7 @@ fn caches_do_not_change_a_bit() {
             assert!(small == large, "{isa} {m}x{k}x{n} {layout:?}");
             let b = Mat::new(&b, k, n);
             let before = vec![0.0; m * n];
-            let expected = crate::reference::gemm(a.mat(), b, Beta::Zero, &before, Epilogue::NONE);
+            let expected = reference::gemm(a.mat(), b, Beta::Zero, &before, Epilogue::NONE);
             let off = |(&found, expected): (&f32, &f64)| (f64::from(found) - expected).abs();
             let most = small.iter().zip(&expected).map(off).fold(0.0, f64::max);
             assert!(most < 1e-3, "{isa} {m}x{k}x{n} {layout:?}: off by {most}");
