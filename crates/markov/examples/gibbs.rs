@@ -47,6 +47,7 @@ fn main() {
     for (state, (energy, &count)) in energies.iter().zip(&counts).enumerate() {
         let exact = (-energy - log_z).exp();
         let sampled = f64::from(count) / CHAINS as f64;
-        println!("{state:>8.0$b}{exact:>12.4}{sampled:>12.4}", VISIBLE);
+        let state = format!("{state:0VISIBLE$b}");
+        println!("{state:>8}{exact:>12.4}{sampled:>12.4}");
     }
 }

@@ -8,14 +8,14 @@
 
 use dataset::{Batch, Cache, Dataset, ImageShape, Source, Split};
 use grad::{Tensor, Var};
-use nn::layers::{Activation, Conv, Linear, MaxPool, Padding, global_average_pool};
+use nn::layers::{Activation, Conv, Linear, MaxPool, Padding};
 use nn::optim::{Optimiser, OptimiserState};
 use nn::stats::{Estimate, hits};
 use nn::{Bound, Builder, Params, lanes};
 use std::error::Error;
 use std::ops::Range;
 
-/// Two convolutions, each halved by pooling, the mean of each channel, and a linear layer.
+/// Two convolutions, each halved by pooling, and a linear layer.
 struct Classifier {
     first: Conv,
     second: Conv,
@@ -23,14 +23,15 @@ struct Classifier {
 }
 
 impl Classifier {
-    fn new(b: &mut Builder, channels: usize, classes: usize) -> Classifier {
+    fn new(b: &mut Builder, shape: ImageShape, classes: usize) -> Classifier {
         let conv = |b: &mut Builder, inputs, outputs| {
             Conv::new(b, inputs, outputs, [3, 3]).padding(Padding::same(3))
         };
+        let inputs = 32 * (shape.height / 4) * (shape.width / 4);
         Classifier {
-            first: conv(&mut b.scope("first"), channels, 16),
+            first: conv(&mut b.scope("first"), shape.channels, 16),
             second: conv(&mut b.scope("second"), 16, 32),
-            output: Linear::new(&mut b.scope("output"), 32, classes),
+            output: Linear::new(&mut b.scope("output"), inputs, classes),
         }
     }
 
@@ -39,7 +40,8 @@ impl Classifier {
         let half = MaxPool::new([2, 2]);
         let h = half.forward(&self.first.forward_with(p, x, Activation::Relu));
         let h = half.forward(&self.second.forward_with(p, &h, Activation::Relu));
-        self.output.forward(p, &global_average_pool(&h))
+        let rows = h.reshape([h.shape()[0], self.output.inputs()]);
+        self.output.forward(p, &rows)
     }
 }
 
@@ -58,7 +60,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut params = Params::new();
     let mut root = Builder::new(&mut params, 0);
-    let net = Classifier::new(&mut root, shape.channels, classes as usize);
+    let net = Classifier::new(&mut root, shape, classes as usize);
     let mut adam = OptimiserState::new(Optimiser::adam(3e-3), &params, params.ids().collect());
     println!("{}: {} parameters", data.name(), params.count());
 
