@@ -4,8 +4,9 @@
 //! ```sh
 //! cargo run --release -p genzoo-grad --example gradient_penalty
 //! ```
-//! The critic tells points near (2, 0) from points near (-2, 0). The difference of its means is the
-//! distance between the two, 4, once its slope is nowhere more than 1.
+//! The critic tells points near (2, 0) from points near (-2, 0), so the difference of its means is 4
+//! times its slope. Of -4 s + 10 (s - 1)^2 the least is at a slope s of 1.2, where the difference is
+//! 4.8; a heavier penalty would bring it closer to the distance of 4.
 
 use grad::check::{Order, gradients_on_tape};
 use grad::{Element, Tape, Tensor, Var};

@@ -1,4 +1,4 @@
-//! How far sets of images are from real ones: images of the same split, and images with noise.
+//! How far sets of images are from real ones: others of the same split, and such with less light.
 //!
 //! ```sh
 //! cargo run --release -p genzoo-judge --example distances
@@ -10,16 +10,13 @@ use dataset::{Cache, Dataset, Source, Split};
 use grad::kernels::reduce::Pool2d;
 use grad::{Tensor, Var};
 use judge::{Matrix, Moments, frechet_distance, kernel_distance};
-use nn::random::{normal, stream};
 use std::error::Error;
 
 const COUNT: usize = 1000;
 
-/// The features of images `[N, H, W, C]` with normal noise of this size.
-fn features(images: &[f32], shape: [usize; 4], noise: f64) -> Matrix {
-    let mut random = stream(&[5]);
-    let noisy = |i: usize| images[i] + (noise * normal(&mut random)) as f32;
-    let images = Var::constant(Tensor::from_fn(shape, noisy));
+/// The features of images `[N, H, W, C]` whose pixels are multiplied by `light`.
+fn features(images: &[f32], shape: [usize; 4], light: f32) -> Matrix {
+    let images = Var::constant(Tensor::from_fn(shape, |i| light * images[i]));
     Matrix::of(images.average_pool(Pool2d::new(shape, [4, 4])).value())
 }
 
@@ -31,15 +28,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let shape = data.shape();
     let shape = [COUNT, shape.height, shape.width, shape.channels];
 
-    let real = features(&next()?.images, shape, 0.0);
+    let real = features(&next()?.images, shape, 1.0);
     let others = next()?.images;
     println!("{:>24}{:>10}{:>22}", "", "Fréchet", "kernel");
-    for (name, noise) in [
-        ("other real images", 0.0),
-        ("with noise 0.2", 0.2),
-        ("with noise 0.5", 0.5),
-    ] {
-        let set = features(&others, shape, noise);
+    let sets = [
+        ("other real images", 1.0),
+        ("with 9/10 of the light", 0.9),
+        ("with half of the light", 0.5),
+    ];
+    for (name, light) in sets {
+        let set = features(&others, shape, light);
         let frechet = frechet_distance(&Moments::of(&real), &Moments::of(&set));
         let kernel = kernel_distance(&real, &set, 1);
         println!(
