@@ -3,9 +3,11 @@
 //! that does not saturate.
 //!
 //! ```sh
-//! cargo run --release -p genzoo-gan --example ring
+//! cargo run --release -p genzoo-gan --example ring [-- LOSS]
 //! ```
+//! LOSS is one of those that `genzoo models gan` lists: `hinge`, say.
 
+use gan::Objective;
 use grad::{Tape, Tensor, Var};
 use nn::layers::{Activation, Linear};
 use nn::optim::{Optimiser, OptimiserState};
@@ -70,6 +72,14 @@ fn step(
 }
 
 fn main() {
+    let name = std::env::args().nth(1).unwrap_or("non-saturating".into());
+    let Some(objective) = Objective::named(&name) else {
+        eprintln!(
+            "expected one of {:?}, found {name:?}",
+            Objective::NAMES.map(|(name, _)| name)
+        );
+        std::process::exit(2);
+    };
     let mut params = Params::new();
     let mut root = Builder::new(&mut params, 0);
     let generator = Perceptron::new(&mut root.scope("generator"), [NOISE, 64, 64, 2]);
@@ -83,19 +93,17 @@ fn main() {
     let (mut of_generator, mut of_critic) = (optimiser("generator"), optimiser("discriminator"));
 
     for i in 0..=3000 {
-        // -ln D(x) - ln(1 - D(G(z))), with logits: softplus(-d) is -ln of the sigmoid of d.
         let judged = step(&mut params, &mut of_critic, "discriminator", |p| {
-            let fake = generator.forward(p, &noise(2 * i));
-            let on_real = critic.forward(p, &Var::constant(real(i))).scale(-1.0);
-            (on_real.softplus() + critic.forward(p, &fake).softplus()).mean()
+            let fake = critic.forward(p, &generator.forward(p, &noise(2 * i)));
+            let true_ones = critic.forward(p, &Var::constant(real(i)));
+            (objective.of_real(&true_ones, 0.0) + objective.of_fake(&fake)).mean()
         });
-        // -ln D(G(z)).
         let fooled = step(&mut params, &mut of_generator, "generator", |p| {
             let fake = generator.forward(p, &noise(2 * i + 1));
-            critic.forward(p, &fake).scale(-1.0).softplus().mean()
+            objective.of_generator(&critic.forward(p, &fake)).mean()
         });
         if i % 1000 == 0 {
-            println!("step {i:4}: discriminator {judged:.3}, generator {fooled:.3} nats");
+            println!("step {i:4}: discriminator {judged:.3}, generator {fooled:.3}");
         }
     }
 

@@ -8,9 +8,8 @@
 use dataset::{Binarize, Cache, Dataset, Source, Split};
 use grad::Tensor;
 use lossless::{Archive, Codec, Levels};
-use nn::hyper::Hypers;
 use nn::lanes;
-use nn::model::{Batch, DataSummary, ImageSpec, Setup, Step};
+use nn::model::{Batch, ImageSpec, Step};
 use nn::optim::{Optimiser, OptimiserState};
 use std::error::Error;
 
@@ -22,9 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // The first model of the table, a logistic regression for each pixel on those before it.
     let entry = &autoregressive::MODELS[0];
-    let hypers = Hypers::defaults(entry.name, entry.hypers);
-    let unknown = DataSummary::unknown(spec);
-    let (model, mut params) = (entry.build)(&Setup::new(&hypers, spec, &unknown, 0))?;
+    let (model, mut params) = entry.build_for(&entry.defaults(), spec, 0)?;
     let mut adam = OptimiserState::new(Optimiser::adam(3e-3), &params, params.ids().collect());
     let batches = data.split(Split::Train).batches(128, 1, 0);
     for images in batches.binarize(Binarize::Static) {

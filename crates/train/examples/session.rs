@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = Config::resolve(entry, Source::GLYPHS, &data, vec![(settings, "settings")])?;
 
     let place = tempfile::tempdir()?;
-    let dir = RunDir::create(&place.path().join("run"))?;
+    let path = place.path().join("run");
     let pool = Pool::new(None)?;
 
     // Stopped in the second epoch ..
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         left: 200,
         stop: &stop,
     };
-    let mut session = Session::begin(dir.clone(), entry, config, &data)?;
+    let mut session = Session::begin(RunDir::create(&path)?, entry, config, &data)?;
     let outcome = session.run(&pool, &mut watch, &stop)?;
     println!("{outcome:?} after {} steps", session.engine().steps());
     drop(session);
@@ -58,6 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         left: u64::MAX,
         stop: &stop,
     };
+    let dir = RunDir::open(&path)?;
     let config = read_config(&dir)?;
     let mut session = Session::resume(dir.clone(), entry, config.clone(), &data)?;
     let outcome = session.run(&pool, &mut watch, &stop)?;
