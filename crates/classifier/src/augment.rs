@@ -15,7 +15,10 @@ pub(crate) fn reach(shift: usize, height: usize, width: usize) -> usize {
 pub(crate) fn shifted(batch: &Batch, reach: usize) -> Tensor<f32> {
     let images = &batch.images;
     let [_, height, width, channels] = images.shape()[..] else {
-        panic!("shifted: expected images [B, H, W, C], found {}", images.shape());
+        panic!(
+            "shifted: expected images [B, H, W, C], found {}",
+            images.shape()
+        );
     };
     if reach == 0 {
         return images.clone();
@@ -32,7 +35,8 @@ pub(crate) fn shifted(batch: &Batch, reach: usize) -> Tensor<f32> {
             let rows = |n: usize, by: usize| reach.saturating_sub(by)..(n + reach - by).min(n);
             let columns = rows(width, right);
             for y in rows(height, down) {
-                let source = ((y + down - reach) * width + columns.start + right - reach) * channels;
+                let source =
+                    ((y + down - reach) * width + columns.start + right - reach) * channels;
                 let target = (y * width + columns.start) * channels;
                 let count = columns.len() * channels;
                 to[target..][..count].copy_from_slice(&from[source..][..count]);
@@ -54,7 +58,10 @@ mod tests {
         let mut places = std::collections::BTreeSet::new();
         for image in moved.data().chunks(40) {
             // The pixel (2, 2) is in sight wherever the image went.
-            let at = image.iter().position(|&x| x == 21.0).expect("the middle stays in sight");
+            let at = image
+                .iter()
+                .position(|&x| x == 21.0)
+                .expect("the middle stays in sight");
             let (y, x) = (at / 8, at % 8 / 2);
             places.insert((y, x));
             for (i, &value) in image.iter().enumerate() {
@@ -69,6 +76,9 @@ mod tests {
 
     #[test]
     fn small_images_stay_where_they_are() {
-        assert_eq!((reach(2, 28, 28), reach(2, 6, 6), reach(9, 32, 16)), (2, 0, 2));
+        assert_eq!(
+            (reach(2, 28, 28), reach(2, 6, 6), reach(9, 32, 16)),
+            (2, 0, 2)
+        );
     }
 }

@@ -42,7 +42,11 @@ pub struct Classify<N> {
 
 /// How many classes the images of a setup have.
 pub(crate) fn classes(setup: &Setup) -> Result<usize, HyperError> {
-    let unfit = || setup.hypers.unfit("a classifier needs images with labels, these have none");
+    let unfit = || {
+        setup
+            .hypers
+            .unfit("a classifier needs images with labels, these have none")
+    };
     setup.image.classes.ok_or_else(unfit)
 }
 
@@ -166,7 +170,9 @@ impl<N: Network> Features for Classify<N> {
 
     /// The last hidden layer.
     fn features(&self, step: &Step) -> Tensor<f32> {
-        self.network.hidden(step.p, &images(step.batch)).into_value()
+        self.network
+            .hidden(step.p, &images(step.batch))
+            .into_value()
     }
 }
 

@@ -60,10 +60,18 @@ pub(crate) const ENTRY: Entry = Entry::new(
 ])
 .recipe(recipe)
 .labelled()
-.small(&[("channels", "4,6"), ("blocks", "1"), ("norm", "batch"), ("hidden", "8")]);
+.small(&[
+    ("channels", "4,6"),
+    ("blocks", "1"),
+    ("norm", "batch"),
+    ("hidden", "8"),
+]);
 
 fn recipe(_: &Setup) -> Recipe {
-    Recipe::new("loss", Optimiser::adam(1e-3)).schedule(Schedule::Cosine).batch_size(64).epochs(10)
+    Recipe::new("loss", Optimiser::adam(1e-3))
+        .schedule(Schedule::Cosine)
+        .batch_size(64)
+        .epochs(10)
 }
 
 /// The shorter side that an image has at least.
@@ -115,7 +123,13 @@ struct Unit {
 }
 
 impl Unit {
-    fn new(b: &mut Builder, [from, to]: [usize; 2], kernel: usize, stride: usize, norm: bool) -> Unit {
+    fn new(
+        b: &mut Builder,
+        [from, to]: [usize; 2],
+        kernel: usize,
+        stride: usize,
+        norm: bool,
+    ) -> Unit {
         let init = Init::KaimingNormal {
             gain: relu_gain(0.0),
         };
@@ -129,7 +143,11 @@ impl Unit {
     /// x: `[B, H, W, from]` -> `[B, H / stride, W / stride, to]`, rounded up.
     fn forward<T: Element>(&self, p: &Bound<T>, x: &Var<T>, relu: bool) -> Var<T> {
         let Some(norm) = &self.norm else {
-            let activation = if relu { Activation::Relu } else { Activation::Identity };
+            let activation = if relu {
+                Activation::Relu
+            } else {
+                Activation::Identity
+            };
             return self.conv.forward_with(p, x, activation);
         };
         let h = self.conv.forward(p, x);

@@ -35,7 +35,10 @@ impl Headed {
         seed: u64,
     ) -> Result<Headed, NoEncoder> {
         let latent = model.latent().ok_or(NoEncoder)?;
-        latent.encoder().and_then(|it| it.embedder()).ok_or(NoEncoder)?;
+        latent
+            .encoder()
+            .and_then(|it| it.embedder())
+            .ok_or(NoEncoder)?;
         let width = latent.shape().iter().product();
         let mut b = Builder::new(params, seed);
         Ok(Classify::new(&mut b, Encoded { model, width }, classes))

@@ -18,29 +18,34 @@ pub(crate) const DROPOUT: Hyper = Hyper {
     default: Value::Number(0.2),
 };
 
-pub(crate) const ENTRY: Entry =
-    Entry::new("mlp-classifier", "classifier: a multilayer perceptron", build)
-        .paper("Rumelhart, Hinton & Williams 1986; dropout: Srivastava et al. 2014")
-        .hypers(&[
-            Hyper {
-                name: "hidden",
-                meaning: "units of each hidden layer",
-                default: Value::Counts(&[512, 256]),
-            },
-            DROPOUT,
-            Hyper {
-                name: "shift",
-                meaning: "training images are moved by up to 2 pixels, and not further than an \
+pub(crate) const ENTRY: Entry = Entry::new(
+    "mlp-classifier",
+    "classifier: a multilayer perceptron",
+    build,
+)
+.paper("Rumelhart, Hinton & Williams 1986; dropout: Srivastava et al. 2014")
+.hypers(&[
+    Hyper {
+        name: "hidden",
+        meaning: "units of each hidden layer",
+        default: Value::Counts(&[512, 256]),
+    },
+    DROPOUT,
+    Hyper {
+        name: "shift",
+        meaning: "training images are moved by up to 2 pixels, and not further than an \
                           eighth of their size; true or false",
-                default: Value::Flag(false),
-            },
-        ])
-        .recipe(recipe)
-        .labelled()
-        .small(&[("hidden", "12,8")]);
+        default: Value::Flag(false),
+    },
+])
+.recipe(recipe)
+.labelled()
+.small(&[("hidden", "12,8")]);
 
 fn recipe(_: &Setup) -> Recipe {
-    Recipe::new("loss", Optimiser::adam(1e-3)).schedule(Schedule::Cosine).epochs(20)
+    Recipe::new("loss", Optimiser::adam(1e-3))
+        .schedule(Schedule::Cosine)
+        .epochs(20)
 }
 
 fn build(setup: &Setup) -> Result<Built, HyperError> {
@@ -85,9 +90,8 @@ impl Perceptron {
         let init = Init::KaimingNormal {
             gain: relu_gain(0.0),
         };
-        let layer = |(i, io): (usize, &[usize])| {
-            Linear::with(&mut b.scope(i), io[0], io[1], init, true)
-        };
+        let layer =
+            |(i, io): (usize, &[usize])| Linear::with(&mut b.scope(i), io[0], io[1], init, true);
         Perceptron {
             dims: spec.dims(),
             layers: sizes.windows(2).enumerate().map(layer).collect(),
@@ -97,7 +101,9 @@ impl Perceptron {
     /// x: `[B, H, W, C]` in [0, 1] -> `[B, width]`.
     pub fn forward<T: Element>(&self, p: &Bound<T>, x: &Var<T>) -> Var<T> {
         let x = x.reshape([x.shape()[0], self.dims]);
-        self.layers.iter().fold(x, |h, layer| layer.forward_with(p, &h, Activation::Relu))
+        self.layers
+            .iter()
+            .fold(x, |h, layer| layer.forward_with(p, &h, Activation::Relu))
     }
 }
 

@@ -11,7 +11,9 @@ use nn::random::{stream, uniform};
 fn batch(spec: ImageSpec, count: usize, seed: u64) -> Batch {
     let mut noise = stream(&[seed]);
     let images = Tensor::from_fn(spec.shape(count), |_| uniform(&mut noise) as f32);
-    let labels: Vec<u32> = (0..count).map(|i| (i % spec.classes.unwrap()) as u32).collect();
+    let labels: Vec<u32> = (0..count)
+        .map(|i| (i % spec.classes.unwrap()) as u32)
+        .collect();
     Batch::new(images, (0..count as u64).collect::<Vec<_>>()).with_labels(labels)
 }
 
@@ -35,7 +37,10 @@ fn any_size_and_colour_begins_near_the_loss_of_guessing() {
             let columns = judge(&*model, &params, &batch(spec, 20, 3));
             let nats = columns[1].iter().sum::<f64>() / 20.0;
             let name = entry.name;
-            assert!((nats - 5f64.ln()).abs() < 1.2, "{name} {spec:?}: {nats} nats");
+            assert!(
+                (nats - 5f64.ln()).abs() < 1.2,
+                "{name} {spec:?}: {nats} nats"
+            );
             assert!(columns[0].iter().all(|&hit| hit == 0.0 || hit == 1.0));
             assert_eq!(model.classes(), Some(5));
         }
@@ -46,16 +51,30 @@ fn any_size_and_colour_begins_near_the_loss_of_guessing() {
 fn images_without_labels_and_sizes_too_small_are_refused_in_a_line() {
     for entry in MODELS {
         let spec = ImageSpec::new(28, 28, 1, 256);
-        let error = entry.build_for(&entry.defaults(), spec, 0).err().unwrap().to_string();
+        let error = entry
+            .build_for(&entry.defaults(), spec, 0)
+            .err()
+            .unwrap()
+            .to_string();
         assert!(error.contains("labels"), "{error}");
         let mut hypers = entry.defaults();
         hypers.set("dropout", "1").unwrap();
-        let error = entry.build_for(&hypers, spec.with_classes(3), 0).err().unwrap();
+        let error = entry
+            .build_for(&hypers, spec.with_classes(3), 0)
+            .err()
+            .unwrap();
         assert!(error.to_string().ends_with("found 1"), "{error}");
     }
-    let entry = MODELS.iter().find(|entry| entry.name == "conv-classifier").unwrap();
+    let entry = MODELS
+        .iter()
+        .find(|entry| entry.name == "conv-classifier")
+        .unwrap();
     let spec = ImageSpec::new(5, 28, 1, 256).with_classes(3);
-    let error = entry.build_for(&entry.defaults(), spec, 0).err().unwrap().to_string();
+    let error = entry
+        .build_for(&entry.defaults(), spec, 0)
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.ends_with("found 5x28"), "{error}");
 }
 
@@ -97,8 +116,11 @@ fn an_image_is_judged_alone_and_its_features_are_the_last_hidden_layer() {
         let spec = ImageSpec::new(8, 8, 3, 256).with_classes(4);
         let (model, params) = entry.build_for(&entry.small_hypers(), spec, 2).unwrap();
         let (whole, tape, p) = (batch(spec, 4, 7), Tape::new(), params.constants());
-        let alone = Batch::new(Tensor::new(spec.shape(1), &whole.images.data()[192..384]), [1])
-            .with_labels([1]);
+        let alone = Batch::new(
+            Tensor::new(spec.shape(1), &whole.images.data()[192..384]),
+            [1],
+        )
+        .with_labels([1]);
         let [many, one] = [&whole, &alone].map(|batch| judge(&*model, &params, batch));
         assert!((many[1][1] - one[1][0]).abs() < 1e-5, "{}", entry.name);
 
@@ -108,7 +130,10 @@ fn an_image_is_judged_alone_and_its_features_are_the_last_hidden_layer() {
         // The logits are linear in them.
         let head = |name: &str| p[params.find(&format!("head.{name}")).unwrap()].clone();
         let expected = Var::constant(h).matmul(&head("weight")) + head("bias");
-        let logits = model.classifier().unwrap().logits(&p, &Var::constant(whole.images.clone()));
+        let logits = model
+            .classifier()
+            .unwrap()
+            .logits(&p, &Var::constant(whole.images.clone()));
         for (a, b) in expected.value().data().iter().zip(logits.value().data()) {
             assert!((a - b).abs() < 1e-5, "{}: {a} {b}", entry.name);
         }
@@ -136,6 +161,10 @@ fn logits_are_differentiable_by_the_image() {
             at(&Var::constant(Tensor::new(spec.shape(2), &x))).item()
         };
         let slope = (moved(1.0) - moved(-1.0)) / (2.0 * h);
-        assert!((slope / square - 1.0).abs() < 0.05, "{}: {slope} {square}", entry.name);
+        assert!(
+            (slope / square - 1.0).abs() < 0.05,
+            "{}: {slope} {square}",
+            entry.name
+        );
     }
 }

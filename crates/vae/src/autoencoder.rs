@@ -37,42 +37,45 @@ const LINEAR: Hyper = Hyper {
     default: Value::Flag(false),
 };
 
-pub(crate) const AUTOENCODER: Entry =
-    Entry::new("autoencoder", "autoencoder, multilayer perceptrons, or linear", build_dense)
-        .paper("Hinton & Salakhutdinov 2006; denoising: Vincent et al. 2008")
-        .hypers(&[
-            Hyper {
-                default: Value::Counts(&[1000, 500, 250]),
-                ..HIDDEN
-            },
-            Hyper {
-                default: Value::Count(30),
-                ..LATENTS
-            },
-            LINEAR,
-            LOSS,
-            NOISE,
-            CORRUPTION,
-        ])
-        .presets(&[
-            Preset {
-                name: "linear",
-                about: "finds the space of the first 30 principal components",
-                settings: "epochs = 20\nlr = 0.001\nschedule.kind = \"cosine\"\nhypers.linear = true\n",
-            },
-            Preset {
-                name: "denoising",
-                about: "repairs images of which a third of the pixels is missing",
-                settings: "hypers.noise = \"masking\"\nhypers.corruption = 0.33\n",
-            },
-            Preset {
-                name: "plane",
-                about: "a code of two dimensions, which `genzoo latent` can draw as a map",
-                settings: "hypers.latents = 2\n",
-            },
-        ])
-        .recipe(recipe)
-        .small(&[("hidden", "12,8"), ("latents", "2"), ("noise", "masking")]);
+pub(crate) const AUTOENCODER: Entry = Entry::new(
+    "autoencoder",
+    "autoencoder, multilayer perceptrons, or linear",
+    build_dense,
+)
+.paper("Hinton & Salakhutdinov 2006; denoising: Vincent et al. 2008")
+.hypers(&[
+    Hyper {
+        default: Value::Counts(&[1000, 500, 250]),
+        ..HIDDEN
+    },
+    Hyper {
+        default: Value::Count(30),
+        ..LATENTS
+    },
+    LINEAR,
+    LOSS,
+    NOISE,
+    CORRUPTION,
+])
+.presets(&[
+    Preset {
+        name: "linear",
+        about: "finds the space of the first 30 principal components",
+        settings: "epochs = 20\nlr = 0.001\nschedule.kind = \"cosine\"\nhypers.linear = true\n",
+    },
+    Preset {
+        name: "denoising",
+        about: "repairs images of which a third of the pixels is missing",
+        settings: "hypers.noise = \"masking\"\nhypers.corruption = 0.33\n",
+    },
+    Preset {
+        name: "plane",
+        about: "a code of two dimensions, which `genzoo latent` can draw as a map",
+        settings: "hypers.latents = 2\n",
+    },
+])
+.recipe(recipe)
+.small(&[("hidden", "12,8"), ("latents", "2"), ("noise", "masking")]);
 
 pub(crate) const CONV_AUTOENCODER: Entry = Entry::new(
     "conv-autoencoder",
@@ -96,10 +99,18 @@ pub(crate) const CONV_AUTOENCODER: Entry = Entry::new(
     CORRUPTION,
 ])
 .recipe(recipe)
-.small(&[("channels", "4"), ("blocks", "1"), ("hidden", "8"), ("latents", "2")]);
+.small(&[
+    ("channels", "4"),
+    ("blocks", "1"),
+    ("hidden", "8"),
+    ("latents", "2"),
+]);
 
 fn recipe(_: &Setup) -> Recipe {
-    Recipe::new("loss", Optimiser::adam(1e-3)).schedule(Schedule::Cosine).batch_size(128).epochs(30)
+    Recipe::new("loss", Optimiser::adam(1e-3))
+        .schedule(Schedule::Cosine)
+        .batch_size(128)
+        .epochs(30)
 }
 
 fn build_dense(setup: &Setup) -> Result<Built, HyperError> {
@@ -159,7 +170,10 @@ impl Autoencoder {
     /// If images of this size do not go through so many stages ([`Layout::fits`]).
     #[track_caller]
     pub fn new(b: &mut Builder, spec: ImageSpec, layout: Layout, latents: usize) -> Autoencoder {
-        assert!(layout.fits(spec), "autoencoder: {spec:?} is too small for {layout:?}");
+        assert!(
+            layout.fits(spec),
+            "autoencoder: {spec:?} is too small for {layout:?}"
+        );
         let encoder = Network::new(&mut b.scope("encoder"), spec, &layout);
         let code = Linear::new(&mut b.scope("code"), encoder.width(), latents);
         Autoencoder {
@@ -217,7 +231,10 @@ impl Autoencoder {
             column(j).map(|z| (z - mean).powi(2)).sum::<f64>() / count
         };
         p.update(self.variance, moved(self.variance, &around));
-        p.update(self.mean, moved(self.mean, &|j, _| column(j).sum::<f64>() / count));
+        p.update(
+            self.mean,
+            moved(self.mean, &|j, _| column(j).sum::<f64>() / count),
+        );
     }
 
     fn reconstruct(&self, p: &Bound<f32>, x: &Var<f32>) -> Var<f32> {
@@ -284,7 +301,12 @@ impl Score for Autoencoder {
         let (p, x) = (step.p, rows(step.batch));
         let error = |pixels: Var<f32>| {
             let error = Autoencoder::squared_error(&x, &pixels);
-            error.value().data().iter().map(|&e| f64::from(e)).collect::<Vec<f64>>()
+            error
+                .value()
+                .data()
+                .iter()
+                .map(|&e| f64::from(e))
+                .collect::<Vec<f64>>()
         };
         let pca = ask.prepared::<Pca>();
         let images = x.value().data().chunks_exact(self.spec.dims());

@@ -75,8 +75,16 @@ impl Objective {
     pub(crate) fn chosen(hypers: &Hypers) -> Result<Objective, HyperError> {
         let not_below_0 = |name: &str| {
             let number = hypers.number(name);
-            let wrong = || hypers.unfit(format!("{name}: expected a number of at least 0, found {number}"));
-            if number >= 0.0 { Ok(number) } else { Err(wrong()) }
+            let wrong = || {
+                hypers.unfit(format!(
+                    "{name}: expected a number of at least 0, found {number}"
+                ))
+            };
+            if number >= 0.0 {
+                Ok(number)
+            } else {
+                Err(wrong())
+            }
         };
         let objective = Objective {
             beta: not_below_0(BETA.name)?,

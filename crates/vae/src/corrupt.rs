@@ -31,9 +31,17 @@ impl Corruption {
     pub(crate) fn chosen(hypers: &Hypers) -> Result<Corruption, HyperError> {
         let size = hypers.number(CORRUPTION.name);
         let kind = hypers.choice(NOISE.name);
-        let most = if kind == "gaussian" { f64::INFINITY } else { 1.0 };
+        let most = if kind == "gaussian" {
+            f64::INFINITY
+        } else {
+            1.0
+        };
         if !(0.0..=most).contains(&size) {
-            let expected = if most == 1.0 { "a share from 0 to 1" } else { "a number of at least 0" };
+            let expected = if most == 1.0 {
+                "a share from 0 to 1"
+            } else {
+                "a number of at least 0"
+            };
             return Err(hypers.unfit(format!("corruption: expected {expected}, found {size}")));
         }
         Ok(match kind {

@@ -67,13 +67,22 @@ fn cholesky(a: &[f64], n: usize, ridge: f64) -> Vec<f64> {
 
 impl Density {
     /// Fitted to rows of `dims` numbers.
-    pub(crate) fn fit(codes: &[f64], dims: usize, gaussians: usize, stream: &mut Stream) -> Density {
+    pub(crate) fn fit(
+        codes: &[f64],
+        dims: usize,
+        gaussians: usize,
+        stream: &mut Stream,
+    ) -> Density {
         let count = codes.len() / dims;
         let gaussians = gaussians.min(count / (2 * dims).max(2)).max(1);
         let n = count as f64;
-        let mean: Vec<f64> =
-            (0..dims).map(|j| codes.iter().skip(j).step_by(dims).sum::<f64>() / n).collect();
-        let centred = codes.iter().enumerate().map(|(i, z)| (z - mean[i % dims]).powi(2));
+        let mean: Vec<f64> = (0..dims)
+            .map(|j| codes.iter().skip(j).step_by(dims).sum::<f64>() / n)
+            .collect();
+        let centred = codes
+            .iter()
+            .enumerate()
+            .map(|(i, z)| (z - mean[i % dims]).powi(2));
         let variance = centred.sum::<f64>() / codes.len().max(1) as f64;
         let ridge = (RIDGE * variance).max(1e-12);
         let mut density = Density {
@@ -135,7 +144,9 @@ impl Density {
                     let weighted = share * z[a];
                     first[i * n + a] += weighted;
                     let row = &mut second[(i * n + a) * n..][..=a];
-                    row.iter_mut().zip(z).for_each(|(sum, z)| *sum += weighted * z);
+                    row.iter_mut()
+                        .zip(z)
+                        .for_each(|(sum, z)| *sum += weighted * z);
                 }
             }
         }
@@ -146,7 +157,10 @@ impl Density {
             if mass[i] < 1.0 {
                 continue;
             }
-            let mean: Vec<f64> = first[i * n..][..n].iter().map(|sum| sum / mass[i]).collect();
+            let mean: Vec<f64> = first[i * n..][..n]
+                .iter()
+                .map(|sum| sum / mass[i])
+                .collect();
             let mut covariance = vec![0.0; n * n];
             for a in 0..n {
                 for b in 0..=a {
@@ -191,7 +205,10 @@ pub(crate) fn densities(vae: &Vae, p: &Bound<f32>, train: &dyn ImageSource) -> V
         let batch = train.batch(part);
         let tape = grad::Tape::new();
         let step = Step::new(&tape, p, &batch);
-        let (mu, sd) = (vae.encode(&step), vae.spread(&step).expect("it has a spread"));
+        let (mu, sd) = (
+            vae.encode(&step),
+            vae.spread(&step).expect("it has a spread"),
+        );
         let eps = batch.normal(vae.latents, word("codes"));
         let labels = batch.labels.as_ref().filter(|_| classes > 1);
         for (i, &mu) in mu.data().iter().enumerate() {
@@ -244,7 +261,10 @@ mod tests {
         assert!((far - 0.25).abs() < 0.03, "{far}");
         let near: Vec<_> = drawn.iter().filter(|z| z[0] - z[1] < 4.0).collect();
         let across = near.iter().map(|z| (z[0] - z[1]).powi(2)).sum::<f32>() / near.len() as f32;
-        assert!((0.02..0.08).contains(&across), "variance across the diagonal {across}");
+        assert!(
+            (0.02..0.08).contains(&across),
+            "variance across the diagonal {across}"
+        );
     }
 
     #[test]

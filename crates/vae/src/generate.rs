@@ -6,9 +6,7 @@ use crate::prior::Mixture;
 use grad::{Tensor, Var};
 use nn::Bound;
 use nn::dist::categorical;
-use nn::model::{
-    Embedder, Encoder, ImageSource, Latent, SampleRequest, Sampler, Step, Takes,
-};
+use nn::model::{Embedder, Encoder, ImageSource, Latent, SampleRequest, Sampler, Step, Takes};
 use nn::random::{Stream, normal, stream, word};
 use std::sync::Arc;
 
@@ -101,7 +99,9 @@ impl Vae {
     /// The images of these codes: means, `[count, H, W, C]`.
     fn picture(&self, p: &Bound<f32>, z: &Tensor<f32>, y: Option<&Tensor<f32>>) -> Tensor<f32> {
         let parameters = self.parameters(p, &Var::constant(z.clone()), y);
-        self.output.mean(p, &parameters).reshape(self.spec.shape(z.shape()[0]))
+        self.output
+            .mean(p, &parameters)
+            .reshape(self.spec.shape(z.shape()[0]))
     }
 
     fn labels_of(&self, request: &SampleRequest) -> Option<Arc<[u32]>> {
@@ -161,12 +161,7 @@ impl Latent for Vae {
     }
 
     /// The mean of p(x|z).
-    fn decode(
-        &self,
-        p: &Bound<f32>,
-        z: &Tensor<f32>,
-        classes: Option<&Arc<[u32]>>,
-    ) -> Tensor<f32> {
+    fn decode(&self, p: &Bound<f32>, z: &Tensor<f32>, classes: Option<&Arc<[u32]>>) -> Tensor<f32> {
         self.picture(p, z, self.classes_of(classes).as_ref())
     }
 
@@ -179,7 +174,9 @@ impl Encoder for Vae {
     /// mu(x).
     fn encode(&self, step: &Step) -> Tensor<f32> {
         let given = self.given(step.batch, "encoding");
-        self.posterior_given(step.p, &given.x, given.y.as_ref()).0.into_value()
+        self.posterior_given(step.p, &given.x, given.y.as_ref())
+            .0
+            .into_value()
     }
 
     fn spread(&self, step: &Step) -> Option<Tensor<f32>> {

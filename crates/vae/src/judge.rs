@@ -6,8 +6,7 @@ use grad::{Tensor, Var};
 use nn::Bound;
 use nn::dist::gaussian;
 use nn::model::{
-    Ask, Batch, Better, Figure, ImageSource, Kind, Score, ScoreInfo, SetAsk, SetScore,
-    Step,
+    Ask, Batch, Better, Figure, ImageSource, Kind, Score, ScoreInfo, SetAsk, SetScore, Step,
 };
 use nn::random::word;
 use nn::stats::Estimate;
@@ -61,7 +60,9 @@ impl Vae {
             let eps = Var::constant(self.noise(batch, 0..1));
             let elbo = self.elbo_at(p, &given, [&mu, &log_var], &eps);
             let nats = &elbo.reconstruction + &elbo.kl;
-            return [&nats, &elbo.reconstruction, &elbo.kl].map(numbers).to_vec();
+            return [&nats, &elbo.reconstruction, &elbo.kl]
+                .map(numbers)
+                .to_vec();
         }
         self.importance(p, batch, &given, [&mu, &log_var], samples)
     }
@@ -105,7 +106,10 @@ impl Vae {
                 numbers(&(log_q - mixture.log_prob(&z)))
             }
         };
-        let nats = sums.iter().map(|sum| (samples as f64).ln() - sum.log()).collect();
+        let nats = sums
+            .iter()
+            .map(|sum| (samples as f64).ln() - sum.log())
+            .collect();
         let reconstruction = elbo.iter().zip(&kl).map(|(elbo, kl)| elbo - kl).collect();
         vec![nats, reconstruction, kl]
     }
@@ -229,17 +233,23 @@ impl SetScore for Vae {
         let count = codes.count();
         let indices: Vec<u32> = (0..count as u32).collect();
         // One draw of each posterior.
-        let eps = ask.split.batch(&indices).normal(self.latents, word("aggregate"));
+        let eps = ask
+            .split
+            .batch(&indices)
+            .normal(self.latents, word("aggregate"));
         let noise = eps.data().iter().zip(&codes.mu).zip(&codes.log_var);
-        let z: Vec<f64> =
-            noise.map(|((&e, mu), log_var)| mu + (0.5 * log_var).exp() * f64::from(e)).collect();
+        let z: Vec<f64> = noise
+            .map(|((&e, mu), log_var)| mu + (0.5 * log_var).exp() * f64::from(e))
+            .collect();
         let single: Vec<f32> = z.iter().map(|&z| z as f32).collect();
         let prior = parallel::serial(|| {
             let z = Var::constant(Tensor::new([count, self.latents], &single));
             numbers(&self.log_prior(&p, &z))
         });
         let rows = z.chunks_exact(self.latents).zip(&prior);
-        let differences: Vec<f64> = rows.map(|(z, prior)| codes.log_aggregate(z) - prior).collect();
+        let differences: Vec<f64> = rows
+            .map(|(z, prior)| codes.log_aggregate(z) - prior)
+            .collect();
         let estimate = Estimate::of(&differences);
         let about = SetScore::about(self);
         vec![

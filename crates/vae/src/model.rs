@@ -110,7 +110,10 @@ impl Vae {
         latents: usize,
         output: Output,
     ) -> Vae {
-        assert!(layout.fits(spec), "vae: {spec:?} is too small for {layout:?}");
+        assert!(
+            layout.fits(spec),
+            "vae: {spec:?} is too small for {layout:?}"
+        );
         let encoder = Encoder::new(&mut b.scope("encoder"), spec, &layout);
         Vae {
             spec,
@@ -169,7 +172,8 @@ impl Vae {
 
     /// The prior's mixture, if it is one.
     pub(crate) fn mixture<T: Element>(&self, p: &Bound<T>) -> Option<Mixture<T>> {
-        self.prior.as_mixture(p, |pictures| self.posterior_given(p, pictures, None))
+        self.prior
+            .as_mixture(p, |pictures| self.posterior_given(p, pictures, None))
     }
 
     /// log p(z) of codes z [B, latents], in nats: [B].
@@ -183,7 +187,8 @@ impl Vae {
     /// -log p(x|z) of each image, [B].
     fn distortion<T: Element>(&self, p: &Bound<T>, z: &Var<T>, given: &Given<T>) -> Var<T> {
         let parameters = self.decoder.forward(p, z, given.y.as_ref());
-        self.output.nll(p, &parameters, given.x.value(), given.u.as_ref())
+        self.output
+            .nll(p, &parameters, given.x.value(), given.u.as_ref())
     }
 
     /// The terms of -ELBO for x [B, D], with the draw that eps [B, latents] makes; of a model that
@@ -225,7 +230,8 @@ impl Vae {
             u: None,
         };
         let (mu, log_var) = self.posterior_given(p, x, None);
-        self.log_weights(p, &given, [&mu, &log_var], eps, 1.0).reshape([x.shape()[0]])
+        self.log_weights(p, &given, [&mu, &log_var], eps, 1.0)
+            .reshape([x.shape()[0]])
     }
 
     /// log p(x|z) + weight (log p(z) - log q(z|x)) for the draws of eps `[B k, latents]`, those of
@@ -256,9 +262,16 @@ impl Vae {
                 (z - mu).square() * log_var.scale(-1.0).exp() + log_var
             }
         };
-        let log_q = squares.sum_axes(&[2]).shift(latents as f64 * TAU.ln()).scale(-0.5);
+        let log_q = squares
+            .sum_axes(&[2])
+            .shift(latents as f64 * TAU.ln())
+            .scale(-0.5);
         let ratio = self.log_prior(p, &z).reshape([count, k]) - log_q;
-        let ratio = if weight == 1.0 { ratio } else { ratio.scale(weight) };
+        let ratio = if weight == 1.0 {
+            ratio
+        } else {
+            ratio.scale(weight)
+        };
         let log_weights = ratio - self.distortion(p, &z, given).reshape([count, k]);
         if let Some((_, later)) = later {
             later.weigh(&log_weights);
@@ -306,5 +319,8 @@ impl Vae {
 /// log q(z|x) of the draw that eps makes, both `[B, latents]`, in nats: `[B]`.
 fn log_posterior<T: Element>(eps: &Var<T>, log_var: &Var<T>) -> Var<T> {
     let latents = eps.shape()[1] as f64;
-    (eps.square() + log_var).sum_axes(&[1]).shift(latents * TAU.ln()).scale(-0.5)
+    (eps.square() + log_var)
+        .sum_axes(&[1])
+        .shift(latents * TAU.ln())
+        .scale(-0.5)
 }

@@ -87,7 +87,9 @@ fn stack(b: &mut Builder, sizes: &[usize]) -> Vec<Linear> {
 }
 
 fn through<T: Element>(layers: &[Linear], p: &Bound<T>, x: Var<T>, bend: Activation) -> Var<T> {
-    layers.iter().fold(x, |h, layer| layer.forward_with(p, &h, bend))
+    layers
+        .iter()
+        .fold(x, |h, layer| layer.forward_with(p, &h, bend))
 }
 
 /// Images to the last hidden layer before the code.
@@ -195,10 +197,19 @@ impl Decoder {
             let mut b = b.scope("decoder");
             let mut b = b.scope("stages");
             let extra = [0, 1].map(|axis| sizes[i][axis] % 2);
-            stages.push(Up::new(&mut b.scope(stages.len()), [from, to], layout.blocks, extra));
+            stages.push(Up::new(
+                &mut b.scope(stages.len()),
+                [from, to],
+                layout.blocks,
+                extra,
+            ));
         }
         let extra = [0, 1].map(|axis| sizes[0][axis] % 2);
-        let last = up(&mut b.scope("pixels"), [layout.channels[0], spec.channels * width], extra);
+        let last = up(
+            &mut b.scope("pixels"),
+            [layout.channels[0], spec.channels * width],
+            extra,
+        );
         Decoder {
             dense,
             smallest: [h, w, channels],

@@ -70,7 +70,9 @@ impl Output {
         let levels = spec.levels;
         if !Output::accepts(hypers).levels(levels) {
             let (kind, accepts) = (hypers.choice(PIXELS.name), Output::accepts(hypers).name());
-            return Err(hypers.unfit(format!("pixels={kind} is for {accepts}; these have {levels} levels")));
+            return Err(hypers.unfit(format!(
+                "pixels={kind} is for {accepts}; these have {levels} levels"
+            )));
         }
         Ok(match hypers.choice(PIXELS.name) {
             "bernoulli" => Output::Levels(Pixels::Bernoulli),
@@ -161,9 +163,15 @@ impl Output {
             Output::Levels(Pixels::Logistics { components, .. }) => {
                 // Of each logistic distribution the centre, no further out than the last level.
                 let numbers = parameters.reshape([count * dims, 3, components]);
-                let part = |i: usize| numbers.slice(1, i..i + 1).reshape([count * dims, components]);
+                let part = |i: usize| {
+                    numbers
+                        .slice(1, i..i + 1)
+                        .reshape([count * dims, components])
+                };
                 let centres = Var::constant(part(1).value().map(|mu| mu.clamp(-1.0, 1.0)));
-                let means = (part(0).softmax() * centres).sum_axes(&[1]).affine(0.5, 0.5);
+                let means = (part(0).softmax() * centres)
+                    .sum_axes(&[1])
+                    .affine(0.5, 0.5);
                 means.into_value().reshape([count, dims])
             }
             Output::Levels(pixels) => {

@@ -95,19 +95,21 @@ impl Prior {
     ) -> Prior {
         let images = data.first(components);
         let dims = spec.dims();
-        let pictures = b.scope("prior").param("pictures", [components, dims], |shape, stream| {
-            let noise = Init::Normal {
-                mean: 0.0,
-                std: 1.0,
-            };
-            let mut values = noise.draw(shape, stream);
-            let known = images.as_ref().map_or(&[][..], |batch| batch.images.data());
-            for (value, &x) in values.make_mut().iter_mut().zip(known) {
-                let x = x.clamp(EDGE, 1.0 - EDGE);
-                *value = (x / (1.0 - x)).ln();
-            }
-            values
-        });
+        let pictures = b
+            .scope("prior")
+            .param("pictures", [components, dims], |shape, stream| {
+                let noise = Init::Normal {
+                    mean: 0.0,
+                    std: 1.0,
+                };
+                let mut values = noise.draw(shape, stream);
+                let known = images.as_ref().map_or(&[][..], |batch| batch.images.data());
+                for (value, &x) in values.make_mut().iter_mut().zip(known) {
+                    let x = x.clamp(EDGE, 1.0 - EDGE);
+                    *value = (x / (1.0 - x)).ln();
+                }
+                values
+            });
         Prior::Vamp { pictures }
     }
 
@@ -151,7 +153,9 @@ impl<T: Element> Mixture<T> {
         let latents = z.shape()[1] as f64;
         let precision = self.log_var.scale(-1.0).exp();
         let scaled = &self.mu * &precision;
-        let own = (&scaled * &self.mu + &self.log_var).sum_axes(&[1]).shift(latents * TAU.ln());
+        let own = (&scaled * &self.mu + &self.log_var)
+            .sum_axes(&[1])
+            .shift(latents * TAU.ln());
         let cross = z.matmul_with(&scaled, false, true).scale(2.0);
         let squares = z.square().matmul_with(&precision, false, true) - cross;
         ((squares + own).scale(-0.5) + &self.log_weights).logsumexp(1)

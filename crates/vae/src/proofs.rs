@@ -30,7 +30,9 @@ struct Linear {
 }
 
 fn set(params: &mut Params<f64>, name: &str, values: &[f64]) {
-    let id = params.find(name).unwrap_or_else(|| panic!("no parameter {name}"));
+    let id = params
+        .find(name)
+        .unwrap_or_else(|| panic!("no parameter {name}"));
     let shape = *params[id].value.shape();
     params.get_mut(id).value = Tensor::new(shape, values);
 }
@@ -41,7 +43,9 @@ impl Linear {
         let (b, variance) = ([0.4, 0.5, 0.6, 0.3], 0.05f64);
         let mut params = Params::new();
         let mut builder = Builder::new(&mut params, 0);
-        let shared = builder.scope("pixels").param("log_var", [1], |shape, _| Tensor::zeros(shape));
+        let shared = builder
+            .scope("pixels")
+            .param("log_var", [1], |shape, _| Tensor::zeros(shape));
         let output = Output::Gaussian {
             levels: SPEC.levels,
             shared: Some(shared),
@@ -94,15 +98,19 @@ impl Linear {
     /// -log p of each image: N(b, s^2 I + W W^T) of x', and log 4 a dimension.
     fn exact(&self) -> Vec<f64> {
         let nats = |x: &[f64]| {
-            let centred: Vec<f64> =
-                x.iter().zip(self.b).map(|(x, b)| (3.0 * x + 0.5) / 4.0 - b).collect();
+            let centred: Vec<f64> = x
+                .iter()
+                .zip(self.b)
+                .map(|(x, b)| (3.0 * x + 0.5) / 4.0 - b)
+                .collect();
             let mut square: f64 = centred.iter().map(|x| x * x / self.variance).sum();
             let mut log_det = DIMS as f64 * self.variance.ln();
             for w in &self.columns {
                 // Along w the variance is s^2 + |w|^2.
                 let length: f64 = w.iter().map(|w| w * w).sum();
                 let dot: f64 = w.iter().zip(&centred).map(|(w, x)| w * x).sum();
-                square += dot * dot / length * (1.0 / (self.variance + length) - 1.0 / self.variance);
+                square +=
+                    dot * dot / length * (1.0 / (self.variance + length) - 1.0 / self.variance);
                 log_det += ((self.variance + length) / self.variance).ln();
             }
             0.5 * (square + log_det + DIMS as f64 * TAU.ln()) + DIMS as f64 * 4f64.ln()
@@ -113,7 +121,11 @@ impl Linear {
     fn bound(&self, k: usize, seed: u64) -> Vec<f64> {
         let p = self.params.constants();
         let eps = Var::constant(normal_tensor([3 * k, LATENTS], &mut stream(&[seed])));
-        self.vae.weighted(&p, &self.given, &eps, 1.0).value().data().to_vec()
+        self.vae
+            .weighted(&p, &self.given, &eps, 1.0)
+            .value()
+            .data()
+            .to_vec()
     }
 }
 
@@ -123,7 +135,10 @@ fn with_the_exact_posterior_every_weight_is_the_likelihood() {
     let exact = linear.exact();
     for (k, seed) in [(1, 1), (1, 2), (7, 3)] {
         for (found, expected) in linear.bound(k, seed).iter().zip(&exact) {
-            assert!((found - expected).abs() < 1e-9, "k = {k}: {found}, exactly {expected}");
+            assert!(
+                (found - expected).abs() < 1e-9,
+                "k = {k}: {found}, exactly {expected}"
+            );
         }
     }
     // -ELBO with its exact KL has the same mean.
@@ -136,10 +151,15 @@ fn with_the_exact_posterior_every_weight_is_the_likelihood() {
         let eps = Var::constant(normal_tensor([3, LATENTS], &mut noise));
         let elbo = linear.vae.elbo_at(&p, &linear.given, [&mu, &log_var], &eps);
         let nats = elbo.reconstruction + elbo.kl;
-        mean.iter_mut().zip(nats.value().data()).for_each(|(m, x)| *m += x / runs as f64);
+        mean.iter_mut()
+            .zip(nats.value().data())
+            .for_each(|(m, x)| *m += x / runs as f64);
     }
     for (found, expected) in mean.iter().zip(&exact) {
-        assert!((found - expected).abs() < 0.1, "-ELBO {found}, exactly {expected}");
+        assert!(
+            (found - expected).abs() < 0.1,
+            "-ELBO {found}, exactly {expected}"
+        );
     }
 }
 
@@ -155,7 +175,9 @@ fn bounds_fall_towards_the_likelihood_as_samples_are_added() {
     }
     let mean = |k: usize| {
         let runs = 3000 / k as u64 + 20;
-        let total: f64 = (0..runs).map(|run| linear.bound(k, run).iter().sum::<f64>()).sum();
+        let total: f64 = (0..runs)
+            .map(|run| linear.bound(k, run).iter().sum::<f64>())
+            .sum();
         total / runs as f64
     };
     let bounds = [1, 3, 10, 100, 3000].map(mean);
@@ -163,7 +185,10 @@ fn bounds_fall_towards_the_likelihood_as_samples_are_added() {
         assert!(pair[0] > pair[1] - 2e-3, "{bounds:?}");
     }
     let last = bounds[4];
-    assert!(bounds[0] > exact + 0.1 && (last - exact).abs() < 0.02, "{bounds:?}, exactly {exact}");
+    assert!(
+        bounds[0] > exact + 0.1 && (last - exact).abs() < 0.02,
+        "{bounds:?}, exactly {exact}"
+    );
 }
 
 /// The gradient of the k-sample bound by all parameters.
@@ -179,7 +204,11 @@ fn gradient(linear: &Linear, k: usize, seed: u64) -> Vec<Tensor<f64>> {
 #[test]
 fn the_gradient_is_the_sum_of_normalised_weights_times_gradients() {
     let mut linear = Linear::new(Objective::default());
-    set(&mut linear.params, "posterior.bias", &[0.1, -0.2, -1.0, -0.5]);
+    set(
+        &mut linear.params,
+        "posterior.bias",
+        &[0.1, -0.2, -1.0, -0.5],
+    );
     let (k, seed) = (5, 4);
     let found = gradient(&linear, k, seed);
     let eps: Tensor<f64> = normal_tensor([3 * k, LATENTS], &mut stream(&[seed]));
@@ -189,28 +218,39 @@ fn the_gradient_is_the_sum_of_normalised_weights_times_gradients() {
     let (mu, log_var) = linear.vae.posterior_given(&p, &linear.given.x, None);
     let draws: Vec<Var<f64>> = (0..k)
         .map(|i| {
-            let rows: Vec<f64> =
-                (0..3).flat_map(|b| eps.data()[(b * k + i) * LATENTS..][..LATENTS].to_vec()).collect();
+            let rows: Vec<f64> = (0..3)
+                .flat_map(|b| eps.data()[(b * k + i) * LATENTS..][..LATENTS].to_vec())
+                .collect();
             let eps = Var::constant(Tensor::new([3, LATENTS], &rows));
-            linear.vae.log_weights(&p, &linear.given, [&mu, &log_var], &eps, 1.0)
+            linear
+                .vae
+                .log_weights(&p, &linear.given, [&mu, &log_var], &eps, 1.0)
         })
         .collect();
     let wrt: Vec<_> = p.recorded().map(|(_, var)| var).collect();
     let mut expected: Vec<Vec<f64>> = wrt.iter().map(|var| vec![0.0; var.value().len()]).collect();
     for image in 0..3 {
-        let logs: Vec<f64> = draws.iter().map(|draw| draw.value().data()[image]).collect();
+        let logs: Vec<f64> = draws
+            .iter()
+            .map(|draw| draw.value().data()[image])
+            .collect();
         let all = nn::stats::logsumexp(&logs);
         for (draw, log) in draws.iter().zip(&logs) {
             let one = draw.slice(0, image..image + 1).sum();
             for (sum, g) in expected.iter_mut().zip(tape.gradients(&one, &wrt)) {
                 let weight = (log - all).exp();
-                sum.iter_mut().zip(g.data()).for_each(|(sum, g)| *sum -= weight * g);
+                sum.iter_mut()
+                    .zip(g.data())
+                    .for_each(|(sum, g)| *sum -= weight * g);
             }
         }
     }
     for (found, expected) in found.iter().zip(&expected) {
         for (found, expected) in found.data().iter().zip(expected) {
-            assert!((found - expected).abs() < 1e-9 * (1.0 + expected.abs()), "{found} {expected}");
+            assert!(
+                (found - expected).abs() < 1e-9 * (1.0 + expected.abs()),
+                "{found} {expected}"
+            );
         }
     }
 }
@@ -232,7 +272,11 @@ fn the_doubly_reparameterised_gradient_is_right() {
     assert!(size(&exact[1][encoder]) < 1e-9 && size(&exact[0][encoder]) > 1e-2);
 
     for linear in [&mut plain, &mut twice] {
-        set(&mut linear.params, "posterior.bias", &[0.3, -0.2, -1.0, -0.5]);
+        set(
+            &mut linear.params,
+            "posterior.bias",
+            &[0.3, -0.2, -1.0, -0.5],
+        );
     }
     let runs = 3000;
     let mut sums = [0, 1].map(|_| vec![0.0; plain.params.iter().nth(encoder).unwrap().value.len()]);
@@ -242,7 +286,12 @@ fn the_doubly_reparameterised_gradient_is_right() {
         for name in ["pixels.weight", "pixels.bias", "pixels.log_var"] {
             let i = place(&plain, name);
             let pairs = both[0][i].data().iter().zip(both[1][i].data());
-            assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-9 * (1.0 + a.abs())), "{name}");
+            assert!(
+                pairs
+                    .into_iter()
+                    .all(|(a, b)| (a - b).abs() < 1e-9 * (1.0 + a.abs())),
+                "{name}"
+            );
         }
         for (way, g) in both.iter().enumerate() {
             for (j, g) in g[encoder].data().iter().enumerate() {
@@ -255,10 +304,18 @@ fn the_doubly_reparameterised_gradient_is_right() {
     for j in 0..sums[0].len() {
         let error = ((variance(0, j) + variance(1, j)) / runs as f64).sqrt();
         let difference = (sums[0][j] - sums[1][j]).abs();
-        assert!(difference < 5.0 * error + 1e-9, "{j}: {difference}, error {error}");
+        assert!(
+            difference < 5.0 * error + 1e-9,
+            "{j}: {difference}, error {error}"
+        );
     }
     let total = |way: usize| (0..sums[0].len()).map(|j| variance(way, j)).sum::<f64>();
-    assert!(total(1) < total(0), "the variance falls: {} {}", total(0), total(1));
+    assert!(
+        total(1) < total(0),
+        "the variance falls: {} {}",
+        total(0),
+        total(1)
+    );
 }
 
 /// Mixture densities term by term, and the divergence from one against what samples say.
@@ -294,7 +351,10 @@ fn priors_are_what_they_say() {
                 })
                 .collect();
             let expected = nn::stats::logsumexp(&terms);
-            assert!((found - expected).abs() < 1e-9, "{prior:?}: {found} {expected}");
+            assert!(
+                (found - expected).abs() < 1e-9,
+                "{prior:?}: {found} {expected}"
+            );
         }
     }
     // N(0, 1)^2 at 0 and at (1, 2).
@@ -308,7 +368,11 @@ fn priors_are_what_they_say() {
 #[test]
 fn gradients_agree_with_finite_differences() {
     let spec = ImageSpec::new(5, 4, 1, 4);
-    for (kind, classes, each) in [("normal", 3, true), ("mixture", 0, false), ("vamp", 0, true)] {
+    for (kind, classes, each) in [
+        ("normal", 3, true),
+        ("mixture", 0, false),
+        ("vamp", 0, true),
+    ] {
         let mut params = Params::new();
         let mut b = Builder::new(&mut params, 7);
         let layout = Layout {
@@ -385,7 +449,11 @@ fn spread_pixels_are_a_bound() {
             let u = Tensor::from_fn([parts, 1], |i| (i as f64 + 0.5) / parts as f64);
             let mu = Var::constant(Tensor::full([parts, 1], 0.45));
             let nats = output.nll(&p, &mu, &x, Some(&u));
-            nats.value().data().iter().map(|nats| (-nats).exp() / parts as f64).sum::<f64>()
+            nats.value()
+                .data()
+                .iter()
+                .map(|nats| (-nats).exp() / parts as f64)
+                .sum::<f64>()
         })
         .sum();
     // The standard deviation is .223: within [0, 1] lies all but .0287.

@@ -52,7 +52,10 @@ impl Blocks {
         if self.0.is_empty() {
             return h;
         }
-        self.0.iter().fold(h, |h, block| block.forward(p, &h)).relu()
+        self.0
+            .iter()
+            .fold(h, |h, block| block.forward(p, &h))
+            .relu()
     }
 }
 

@@ -139,11 +139,19 @@ pub(crate) const CONV_VAE: Entry = Entry::new(
 ])
 .recipe(recipe)
 .accepts(Output::accepts)
-.small(&[("channels", "4,6"), ("blocks", "1"), ("hidden", "8"), ("latents", "2")]);
+.small(&[
+    ("channels", "4,6"),
+    ("blocks", "1"),
+    ("hidden", "8"),
+    ("latents", "2"),
+]);
 
 /// Adam at 1e-3 and batches of 128 (the paper: Adagrad, batches of 100).
 fn recipe(_: &Setup) -> Recipe {
-    Recipe::new("elbo", Optimiser::adam(1e-3)).schedule(Schedule::Constant).batch_size(128).epochs(30)
+    Recipe::new("elbo", Optimiser::adam(1e-3))
+        .schedule(Schedule::Constant)
+        .batch_size(128)
+        .epochs(30)
 }
 
 /// The sizes of the networks that the hyper-parameters say.

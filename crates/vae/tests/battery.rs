@@ -25,7 +25,8 @@ fn batch_of(spec: ImageSpec, len: usize, seed: u64) -> Batch {
     let mut noise = stream(&[seed]);
     let top = (spec.levels - 1) as f64;
     let images = Tensor::from_fn(spec.shape(len), |_| {
-        let level = (uniform(&mut noise) * 1.4 * spec.levels as f64).floor() - 0.4 * spec.levels as f64;
+        let level =
+            (uniform(&mut noise) * 1.4 * spec.levels as f64).floor() - 0.4 * spec.levels as f64;
         (level.round().max(0.0).min(top) / top) as f32
     });
     let classes = spec.classes.unwrap_or(1);
@@ -52,21 +53,32 @@ impl ImageSource for Source {
     fn batch(&self, indices: &[u32]) -> Batch {
         let dims = self.0.dims();
         let images = self.1.images.data();
-        let pixels: Vec<f32> =
-            indices.iter().flat_map(|&i| &images[i as usize * dims..][..dims]).copied().collect();
+        let pixels: Vec<f32> = indices
+            .iter()
+            .flat_map(|&i| &images[i as usize * dims..][..dims])
+            .copied()
+            .collect();
         let noise: Vec<u64> = indices.iter().map(|&i| self.1.noise[i as usize]).collect();
         let batch = Batch::new(Tensor::new(self.0.shape(indices.len()), &pixels), noise);
         match &self.1.labels {
-            Some(labels) => {
-                batch.with_labels(indices.iter().map(|&i| labels[i as usize]).collect::<Vec<_>>())
-            }
+            Some(labels) => batch.with_labels(
+                indices
+                    .iter()
+                    .map(|&i| labels[i as usize])
+                    .collect::<Vec<_>>(),
+            ),
             None => batch,
         }
     }
 }
 
 /// All figures of the model on a batch, by name.
-fn judge(model: &dyn Model, params: &Params<f32>, spec: ImageSpec, batch: &Batch) -> Vec<(String, f64)> {
+fn judge(
+    model: &dyn Model,
+    params: &Params<f32>,
+    spec: ImageSpec,
+    batch: &Batch,
+) -> Vec<(String, f64)> {
     let source = Source(spec, batch.clone());
     let ask = SetAsk::new(params, &source, &source, 1);
     let (tape, p) = (Tape::new(), params.constants());
@@ -96,7 +108,9 @@ fn build(name: &str, spec: ImageSpec, set: &[(&str, &str)]) -> Result<Built, Str
     for (key, value) in set {
         hypers.set(key, value).unwrap();
     }
-    entry.build_for(&hypers, spec, 1).map_err(|error| error.to_string())
+    entry
+        .build_for(&hypers, spec, 1)
+        .map_err(|error| error.to_string())
 }
 
 #[test]
@@ -112,7 +126,10 @@ fn the_loss_begins_near_d_ln_2() {
         assert!(loss.is_nats);
         let nats = f64::from(loss.sum.item()) / 8.0;
         let expected = 784.0 * std::f64::consts::LN_2;
-        assert!((nats - expected).abs() < 0.05 * expected, "{name}: {nats} nats");
+        assert!(
+            (nats - expected).abs() < 0.05 * expected,
+            "{name}: {nats} nats"
+        );
     }
 }
 
@@ -124,18 +141,66 @@ fn every_option_trains_is_judged_and_draws() {
     type Case<'a> = (&'a str, ImageSpec, &'a [(&'a str, &'a str)]);
     let cases: &[Case] = &[
         ("vae", binary, &[]),
-        ("vae", binary, &[("conditional", "true"), ("prior", "mixture"), ("prior_components", "3")]),
-        ("vae", binary, &[("prior", "vamp"), ("prior_components", "4"), ("samples", "3")]),
+        (
+            "vae",
+            binary,
+            &[
+                ("conditional", "true"),
+                ("prior", "mixture"),
+                ("prior_components", "3"),
+            ],
+        ),
+        (
+            "vae",
+            binary,
+            &[
+                ("prior", "vamp"),
+                ("prior_components", "4"),
+                ("samples", "3"),
+            ],
+        ),
         ("vae", binary, &[("samples", "4"), ("doubly", "true")]),
-        ("vae", binary, &[("free_bits", "0.3"), ("beta", "0.5"), ("warm_up", "10")]),
-        ("vae", colour, &[("pixels", "logistics"), ("components", "2")]),
+        (
+            "vae",
+            binary,
+            &[("free_bits", "0.3"), ("beta", "0.5"), ("warm_up", "10")],
+        ),
+        (
+            "vae",
+            colour,
+            &[("pixels", "logistics"), ("components", "2")],
+        ),
         ("vae", grey, &[("pixels", "softmax")]),
-        ("conv-vae", binary, &[("conditional", "true"), ("samples", "2")]),
-        ("conv-vae", grey, &[("pixels", "gaussian"), ("variance", "each")]),
-        ("conv-vae", colour, &[("pixels", "gaussian"), ("prior", "vamp"), ("prior_components", "2")]),
-        ("conv-vae", colour, &[("pixels", "logistics"), ("blocks", "0")]),
+        (
+            "conv-vae",
+            binary,
+            &[("conditional", "true"), ("samples", "2")],
+        ),
+        (
+            "conv-vae",
+            grey,
+            &[("pixels", "gaussian"), ("variance", "each")],
+        ),
+        (
+            "conv-vae",
+            colour,
+            &[
+                ("pixels", "gaussian"),
+                ("prior", "vamp"),
+                ("prior_components", "2"),
+            ],
+        ),
+        (
+            "conv-vae",
+            colour,
+            &[("pixels", "logistics"), ("blocks", "0")],
+        ),
         ("autoencoder", grey, &[("noise", "salt-and-pepper")]),
-        ("autoencoder", binary, &[("linear", "true"), ("loss", "bernoulli")]),
+        (
+            "autoencoder",
+            binary,
+            &[("linear", "true"), ("loss", "bernoulli")],
+        ),
         ("conv-autoencoder", colour, &[("noise", "gaussian")]),
     ];
     for (name, spec, set) in cases {
@@ -152,8 +217,15 @@ fn every_option_trains_is_judged_and_draws() {
             let finite = gradient.data().iter().all(|g| g.is_finite());
             assert!(finite, "{what}: {}", params[id].name);
         }
-        let moved = gradients.iter().filter(|g| g.data().iter().any(|&g| g != 0.0)).count();
-        assert!(moved + 2 >= gradients.len(), "{what}: {moved} of {}", gradients.len());
+        let moved = gradients
+            .iter()
+            .filter(|g| g.data().iter().any(|&g| g != 0.0))
+            .count();
+        assert!(
+            moved + 2 >= gradients.len(),
+            "{what}: {moved} of {}",
+            gradients.len()
+        );
         for (figure, value) in judge(&*model, &params, *spec, &batch) {
             assert!(value.is_finite(), "{what}: {figure}");
         }
@@ -163,7 +235,10 @@ fn every_option_trains_is_judged_and_draws() {
         assert_eq!(z.shape()[1..], latent.shape()[..]);
         let images = latent.decode(&p, &z, Some(&[0, 1, 2].into()));
         assert_eq!(images.shape()[..], spec.shape(3), "{what}");
-        assert!(images.data().iter().all(|x| (0.0..=1.0).contains(x)), "{what}");
+        assert!(
+            images.data().iter().all(|x| (0.0..=1.0).contains(x)),
+            "{what}"
+        );
         let Some(sampler) = model.sampler() else {
             continue;
         };
@@ -178,11 +253,17 @@ fn every_option_trains_is_judged_and_draws() {
             };
             let images = draw(&request);
             assert_eq!(images.shape()[..], spec.shape(4), "{what}");
-            assert!(images.data().iter().all(|x| (0.0..=1.0).contains(x)), "{what} {sampler_name}");
+            assert!(
+                images.data().iter().all(|x| (0.0..=1.0).contains(x)),
+                "{what} {sampler_name}"
+            );
             request.count = 2;
             let (few, many) = (draw(&request), images.data());
             for (a, b) in few.data().iter().zip(many) {
-                assert!((a - b).abs() < 1e-5, "{what} {sampler_name}: images do not depend on the count");
+                assert!(
+                    (a - b).abs() < 1e-5,
+                    "{what} {sampler_name}: images do not depend on the count"
+                );
             }
         }
     }
@@ -216,7 +297,10 @@ fn what_does_not_go_together_is_refused_in_a_line() {
 fn the_bound_tightens_towards_the_true_likelihood() {
     let (vae, mut params) = small(3);
     // A model that uses its code: untrained weights, enlarged.
-    for param in params.iter_mut().filter(|param| param.name.ends_with("weight")) {
+    for param in params
+        .iter_mut()
+        .filter(|param| param.name.ends_with("weight"))
+    {
         param.value = param.value.map(|w| 2.0 * w);
     }
     let batch = binary_batch(6, 8);
@@ -227,7 +311,11 @@ fn the_bound_tightens_towards_the_true_likelihood() {
     let step = 12.0 / (side - 1) as f64;
     let z = Tensor::from_fn([side * side, 2], |i| {
         let point = i / 2;
-        let place = if i % 2 == 0 { point / side } else { point % side };
+        let place = if i % 2 == 0 {
+            point / side
+        } else {
+            point % side
+        };
         -6.0 + step * place as f64
     });
     let log_prior: Vec<f64> = (z.data().chunks(2))
@@ -258,14 +346,18 @@ fn the_bound_tightens_towards_the_true_likelihood() {
         .sum();
     assert!((all - 1.0).abs() < 1e-6, "p(x) sums to {all}");
 
-    let truth: f64 = (batch.images.cast::<f64>().data().chunks(SPEC.dims())).map(nll).sum();
+    let truth: f64 = (batch.images.cast::<f64>().data().chunks(SPEC.dims()))
+        .map(nll)
+        .sum();
     let p = params.constants();
     let bound = |samples| -> f64 {
         let runs = 40;
         let total: f64 = (0..runs)
             .map(|run| {
                 let noise: Vec<u64> = (0..6).map(|i| 1000 * run + i).collect();
-                vae.nats(&p, &Batch::new(batch.images.clone(), noise), samples).iter().sum::<f64>()
+                vae.nats(&p, &Batch::new(batch.images.clone(), noise), samples)
+                    .iter()
+                    .sum::<f64>()
             })
             .sum();
         total / runs as f64
@@ -319,26 +411,37 @@ fn one_batch_can_be_overfitted() {
     let p = params.constants();
     let nats = vae.nats(&p, &batch, 100).iter().sum::<f64>() / 4.0;
     // Four equally likely images: the best any model can do is ln 4 each.
-    assert!(nats < 4f64.ln() + 1.0, "{nats} nats after 1500 steps; ln 4 = {}", 4f64.ln());
+    assert!(
+        nats < 4f64.ln() + 1.0,
+        "{nats} nats after 1500 steps; ln 4 = {}",
+        4f64.ln()
+    );
 }
 
 /// Images of six independent directions whose variances fall.
 fn directions(count: usize) -> (ImageSpec, Batch) {
     let spec = ImageSpec::new(2, 4, 1, 256);
     let mut noise = stream(&[11]);
-    let basis: Vec<Vec<f64>> =
-        (0..6).map(|_| (0..8).map(|_| normal(&mut noise)).collect()).collect();
+    let basis: Vec<Vec<f64>> = (0..6)
+        .map(|_| (0..8).map(|_| normal(&mut noise)).collect())
+        .collect();
     let mut pixels = Vec::new();
     for _ in 0..count {
         let mut image = vec![0.5f64; 8];
         for (k, direction) in basis.iter().enumerate() {
             let size = 0.09 * 0.6f64.powi(k as i32) * normal(&mut noise);
-            image.iter_mut().zip(direction).for_each(|(x, d)| *x += size * d);
+            image
+                .iter_mut()
+                .zip(direction)
+                .for_each(|(x, d)| *x += size * d);
         }
         pixels.extend(image.iter().map(|&x| x as f32));
     }
     let noise = (0..count as u64).collect::<Vec<_>>();
-    (spec, Batch::new(Tensor::new(spec.shape(count), &pixels), noise))
+    (
+        spec,
+        Batch::new(Tensor::new(spec.shape(count), &pixels), noise),
+    )
 }
 
 /// A linear autoencoder: its error is the sum of the eigenvalues that PCA discards, its decoder
@@ -353,14 +456,23 @@ fn a_linear_autoencoder_is_pca() {
     let along = |direction: &[f64]| -> f64 {
         let square = |image: &[f32]| {
             let centred = image.iter().zip(&pca.mean).map(|(&x, m)| f64::from(x) - m);
-            centred.zip(direction).map(|(x, d)| x * d).sum::<f64>().powi(2)
+            centred
+                .zip(direction)
+                .map(|(x, d)| x * d)
+                .sum::<f64>()
+                .powi(2)
         };
         images().map(square).sum::<f64>() / 200.0
     };
-    let axes: Vec<Vec<f64>> = (0..8).map(|i| (0..8).map(|j| f64::from(i == j)).collect()).collect();
+    let axes: Vec<Vec<f64>> = (0..8)
+        .map(|i| (0..8).map(|j| f64::from(i == j)).collect())
+        .collect();
     let variance: f64 = axes.iter().map(|axis| along(axis)).sum();
     let discarded = variance - pca.components.iter().map(|c| along(c)).sum::<f64>();
-    assert!((kept - discarded).abs() < 1e-6 * variance, "{kept} {discarded}");
+    assert!(
+        (kept - discarded).abs() < 1e-6 * variance,
+        "{kept} {discarded}"
+    );
 
     let mut params = Params::new();
     let layout = Layout {
@@ -372,7 +484,10 @@ fn a_linear_autoencoder_is_pca() {
     let (tape, p) = (Tape::new(), params.constants());
     assert_eq!(p.mode(), Mode::Evaluate);
     let error = f64::from(model.loss(&Step::new(&tape, &p, &batch)).sum.item()) / 200.0;
-    assert!(error > 0.999 * discarded && error < 1.01 * discarded, "{error}, PCA {discarded}");
+    assert!(
+        error > 0.999 * discarded && error < 1.01 * discarded,
+        "{error}, PCA {discarded}"
+    );
     // Each row of the decoder's matrix lies within the components' space.
     let weight = &params[params.find("pixels.weight").unwrap()].value;
     for row in weight.data().chunks(8) {

@@ -30,7 +30,10 @@ fn straight(a: &[f32], b: &[f32], t: f32) -> Vec<f32> {
 /// is so small, or so near half a turn, that there is no such arc.
 fn spherical(a: &[f32], b: &[f32], t: f32) -> Vec<f32> {
     let dot = |x: &[f32], y: &[f32]| -> f64 {
-        x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+        x.iter()
+            .zip(y)
+            .map(|(x, y)| f64::from(*x) * f64::from(*y))
+            .sum()
     };
     let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
     let angle = cosine.clamp(-1.0, 1.0).acos();
@@ -69,14 +72,20 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
     let mut columns = vec!["A".to_string()];
     columns.extend((0..steps).map(|i| format!("{:.2}", share(i))));
     columns.push("B".into());
-    let title = format!("{}: from {} (A) to {} (B)", space.run.entry.name, args.from, args.to);
+    let title = format!(
+        "{}: from {} (A) to {} (B)",
+        space.run.entry.name, args.from, args.to
+    );
     let table = Table {
         title: &title,
         columns: &columns,
         rows: &rows,
     };
     table.picture(space).save(&args.out)?;
-    Ok(format!("{steps} images along a line and along an arc in {}", args.out.display()))
+    Ok(format!(
+        "{steps} images along a line and along an arc in {}",
+        args.out.display()
+    ))
 }
 
 #[cfg(test)]

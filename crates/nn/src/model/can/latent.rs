@@ -16,8 +16,7 @@ pub trait Latent: Sync {
 
     /// The images of these codes, `[count, H, W, C]`, pixels in [0, 1]: means, where the model
     /// gives a distribution. A conditional model is told the class of each.
-    fn decode(&self, p: &Bound<f32>, z: &Tensor<f32>, classes: Option<&Arc<[u32]>>)
-    -> Tensor<f32>;
+    fn decode(&self, p: &Bound<f32>, z: &Tensor<f32>, classes: Option<&Arc<[u32]>>) -> Tensor<f32>;
 
     /// The way from images to codes, if there is one.
     fn encoder(&self) -> Option<&dyn Encoder> {
