@@ -12,7 +12,7 @@ pub(super) struct Args {
     size: u32,
     /// The two dimensions, where the code has more; the others stay at the median of the prior
     /// [default: 0,1 of a code of two].
-    #[arg(long, value_name = "I,J", value_delimiter = ',', num_args = 2)]
+    #[arg(long, value_name = "I,J", value_delimiter = ',')]
     dims: Option<Vec<usize>>,
     /// The PNG file to write.
     #[arg(long, value_name = "FILE", default_value = "manifold.png")]
