@@ -16,7 +16,7 @@ fn whole(descr: &str, shape: &[usize], numbers: impl Iterator<Item = [u8; 4]>) -
     let extents = extents.join(" ");
     let mut header =
         format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({extents}), }}");
-    while (MAGIC.len() + 4 + header.len() + 1) % 64 != 0 {
+    while !(MAGIC.len() + 4 + header.len() + 1).is_multiple_of(64) {
         header.push(' ');
     }
     header.push('\n');

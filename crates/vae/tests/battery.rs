@@ -180,7 +180,7 @@ fn directions(count: usize) -> (ImageSpec, Batch) {
         .collect();
     let mut pixels = Vec::new();
     for _ in 0..count {
-        let mut image = vec![0.5f64; 8];
+        let mut image = [0.5f64; 8];
         for (k, direction) in basis.iter().enumerate() {
             let size = 0.09 * 0.6f64.powi(k as i32) * normal(&mut noise);
             image

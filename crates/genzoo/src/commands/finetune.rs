@@ -348,7 +348,8 @@ fn plot(task: &Task, lines: &[Line], path: &Path) -> anyhow::Result<()> {
         ["labelled images", "test accuracy, %"],
         Some(&marks),
     );
-    let series: [(&str, Colour, fn(&Line) -> Figure); 2] = [
+    type Series = (&'static str, Colour, fn(&Line) -> Figure);
+    let series: [Series; 2] = [
         ("trained encoder", class_colour(0), |line| line.pretrained),
         ("random weights", class_colour(3), |line| line.random),
     ];

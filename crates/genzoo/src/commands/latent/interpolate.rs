@@ -21,6 +21,9 @@ pub(super) struct Args {
     out: PathBuf,
 }
 
+/// From a code to another: where one is at t in [0, 1].
+type Way = fn(&[f32], &[f32], f32) -> Vec<f32>;
+
 /// (1 - t) a + t b.
 fn straight(a: &[f32], b: &[f32], t: f32) -> Vec<f32> {
     a.iter().zip(b).map(|(a, b)| a + t * (b - a)).collect()
@@ -37,7 +40,7 @@ fn spherical(a: &[f32], b: &[f32], t: f32) -> Vec<f32> {
     };
     let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
     let angle = cosine.clamp(-1.0, 1.0).acos();
-    if !(angle.sin() > 1e-3) {
+    if angle.is_nan() || angle.sin() <= 1e-3 {
         return straight(a, b, t);
     }
     let weight = |t: f64| ((t * angle).sin() / angle.sin()) as f32;
@@ -58,7 +61,7 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
     let ((first, a), (last, b)) = (end(&args.from)?, end(&args.to)?);
     let steps = args.steps as usize;
     let share = |i: usize| i as f32 / (steps - 1) as f32;
-    let row = |way: &dyn Fn(&[f32], &[f32], f32) -> Vec<f32>| {
+    let row = |way: Way| {
         let codes: Vec<Vec<f32>> = (0..steps).map(|i| way(&a, &b, share(i))).collect();
         let mut images = vec![first.clone()];
         images.extend(space.decode(&codes, None));
@@ -66,8 +69,8 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
         images
     };
     let rows = [
-        ("line".to_string(), row(&straight)),
-        ("arc".to_string(), row(&spherical)),
+        ("line".to_string(), row(straight)),
+        ("arc".to_string(), row(spherical)),
     ];
     let mut columns = vec!["A".to_string()];
     columns.extend((0..steps).map(|i| format!("{:.2}", share(i))));

@@ -42,9 +42,7 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
         }
         Err(_) => {
             let codes = space.prior();
-            let order = (0..space.width())
-                .map(|index| Dimension::unknown(index))
-                .collect();
+            let order = (0..space.width()).map(Dimension::unknown).collect();
             (codes, order)
         }
     };
