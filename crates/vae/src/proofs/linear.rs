@@ -143,7 +143,7 @@ fn with_the_exact_posterior_every_weight_is_the_likelihood() {
     let (mu, log_var) = linear.vae.posterior_given(&p, &linear.given.x, None);
     let runs = 4000;
     let mut noise = stream(&[8]);
-    let mut mean = vec![0.0; 3];
+    let mut mean = [0.0; 3];
     for _ in 0..runs {
         let eps = Var::constant(normal_tensor([3, LATENTS], &mut noise));
         let elbo = linear.vae.elbo_at(&p, &linear.given, [&mu, &log_var], &eps);
@@ -298,9 +298,9 @@ fn the_doubly_reparameterised_gradient_is_right() {
         }
     }
     let variance = |way: usize, j: usize| squares[way][j] - sums[way][j].powi(2);
-    for j in 0..sums[0].len() {
+    for (j, (plain, twice)) in sums[0].iter().zip(&sums[1]).enumerate() {
         let error = ((variance(0, j) + variance(1, j)) / runs as f64).sqrt();
-        let difference = (sums[0][j] - sums[1][j]).abs();
+        let difference = (plain - twice).abs();
         assert!(
             difference < 5.0 * error + 1e-9,
             "{j}: {difference}, error {error}"
