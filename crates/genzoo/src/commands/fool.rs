@@ -117,9 +117,9 @@ struct Scene<'a> {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let run = Finished::open(&args.run)?;
-    let Some(classifier) = run.model().classifier() else {
+    if run.model().classifier().is_none() {
         return Err(run.cannot("does not tell classes, so it cannot be fooled"));
-    };
+    }
     let Some(classes) = run.config.image.classes else {
         return Err(run.cannot("knows no classes"));
     };
@@ -134,25 +134,21 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Err(failure::failed(message, "--split and --data choose others"));
     }
     let drawn = real(&split, 0, args.count as usize, HALVES);
-    let scene = Params::clone(&run.trained.params);
     let labels = drawn.classes.map_or_else(Vec::new, |list| list.to_vec());
     let out = args.out.clone().unwrap_or_else(|| args.run.join("fool"));
     std::fs::create_dir_all(&out)?;
     let pool = Pool::new(args.threads.map(|n| n as usize))?;
-    let name = run.entry.name;
     let images = drawn.images;
     let report = pool.run(|| {
-        let classifier = run.model().classifier().expect("looked at above");
         let scene = Scene {
-            classifier,
-            params: &scene,
+            classifier: run.model().classifier().expect("looked at above"),
+            params: &run.trained.params,
             images,
             labels,
             classes,
         };
-        scene.report(&args, name, &out)
+        scene.report(&args, run.entry.name, &out)
     })?;
-    let _ = classifier;
     if args.json {
         print_json(&report)?;
     } else {
