@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use toml::{Table, Value};
-use train::{Config, Outcome, Pool, RunDir, Session, Trained};
+use train::{Config, Images, Outcome, Pool, RunDir, Session, Trained};
 
 /// The model that is trained, and the channels of its stages: a small one is right on more than 98%
 /// of digits after a minute, and its features tell samples apart as well.
@@ -18,6 +18,8 @@ const CHANNELS: &str = "16,32";
 /// About how many images it sees in training, in whole epochs and at most [`MOST_EPOCHS`] of them.
 const IMAGES: usize = 150_000;
 const MOST_EPOCHS: usize = 10;
+/// Training images that say how large features are.
+const CALIBRATION: usize = 1000;
 /// Samples that are drawn each time a run is judged.
 const SAMPLES: usize = 2000;
 /// Where the fingerprint of the parameters is kept, beside them.
@@ -73,7 +75,7 @@ pub(crate) fn witness(
             let _ = std::fs::remove_dir_all(&workshop);
         }
     }
-    read(entry, &place)
+    read(entry, (data, binarize), &place)
 }
 
 /// Trains a witness in this directory.
@@ -124,7 +126,11 @@ fn load(entry: &'static Entry, place: &Path) -> anyhow::Result<(Witness, usize)>
     Ok((witness.expect("the judge's classifier has features"), classes))
 }
 
-fn read(entry: &'static Entry, place: &Path) -> anyhow::Result<Called> {
+fn read(
+    entry: &'static Entry,
+    (data, binarize): (&Dataset, Binarize),
+    place: &Path,
+) -> anyhow::Result<Called> {
     let (witness, classes) = load(entry, place)?;
     let found = format!("{:016x}", witness.fingerprint());
     let path = place.join(FINGERPRINT);
@@ -139,8 +145,10 @@ fn read(entry: &'static Entry, place: &Path) -> anyhow::Result<Called> {
             "remove this directory, and the classifier is trained anew",
         ));
     }
+    let training = Images::evaluation(data, Split::Train, binarize);
+    let images = judge::real(&training, 0, CALIBRATION, judge::HALVES).images;
     Ok(Called {
-        witness: Arc::new(witness),
+        witness: Arc::new(witness.in_units_of(&images)),
         classes,
         name: format!("{CLASSIFIER} {found}"),
     })

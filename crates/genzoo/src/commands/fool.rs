@@ -308,7 +308,7 @@ impl Scene<'_> {
             ("images", plain, &images),
             ("jitter", jitter, &noise),
             ("blur", Ascent { blur: 0.6, ..plain }, &noise),
-            ("variation", Ascent { variation: 300.0, ..jitter }, &noise),
+            ("variation", Ascent { variation: 30.0, ..jitter }, &noise),
             ("fourier", fourier, &noise),
             ("fourier and jitter", Ascent { jitter: 2, ..fourier }, &noise),
         ];
