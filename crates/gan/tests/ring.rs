@@ -126,7 +126,7 @@ fn picture(name: &str, chart: &Chart) {
 #[test]
 fn wgan_gp_covers_all_modes_of_a_ring() {
     let mut play = Play::new(Objective::Wasserstein, Some(1.0), 1e-3, 0.5);
-    for _ in 0..700 {
+    for _ in 0..1500 {
         for _ in 0..4 {
             play.play(0);
         }
