@@ -58,7 +58,11 @@ impl ConvGenerator {
         let norm = Norm::new(&mut first.scope("norm"), kind, seed[2], numbers, true);
         let up = (0..stages).map(|i| {
             let last = i + 1 == stages;
-            let outputs = if last { sizes.spec.channels } else { channels(i + 1) };
+            let outputs = if last {
+                sizes.spec.channels
+            } else {
+                channels(i + 1)
+            };
             let kind = if last { NormKind::None } else { kind };
             let bias = kind == NormKind::None;
             let mut b = b.scope(i);
@@ -69,7 +73,11 @@ impl ConvGenerator {
                 layer: Layer::Up(layer.stride(STRIDE).padding(around())),
                 spectral: None,
                 norm: Norm::new(&mut b.scope("norm"), kind, outputs, numbers, true),
-                activation: if last { Activation::Identity } else { Activation::Relu },
+                activation: if last {
+                    Activation::Identity
+                } else {
+                    Activation::Relu
+                },
             }
         });
         ConvGenerator {
@@ -92,9 +100,15 @@ impl ConvGenerator {
             _ => z.clone(),
         };
         let [height, width, channels] = self.seed;
-        let h = self.project.forward(p, &z).reshape([z.shape()[0], height, width, channels]);
+        let h = self
+            .project
+            .forward(p, &z)
+            .reshape([z.shape()[0], height, width, channels]);
         let h = self.norm.then(p, h, Activation::Relu);
-        self.up.iter().fold(h, |h, block| block.forward(p, &h)).tanh()
+        self.up
+            .iter()
+            .fold(h, |h, block| block.forward(p, &h))
+            .tanh()
     }
 }
 
@@ -106,7 +120,11 @@ impl ConvDiscriminator {
         for (i, &[height, width]) in halvings[1..].iter().enumerate() {
             let outputs = sizes.channels << i;
             // No norm right behind the image: section 3 of the paper.
-            let kind = if i == 0 { NormKind::None } else { sizes.discriminator_norm };
+            let kind = if i == 0 {
+                NormKind::None
+            } else {
+                sizes.discriminator_norm
+            };
             let mut b = b.scope(i);
             let bias = kind == NormKind::None;
             let layer = Conv::with(&mut b, inputs, outputs, KERNEL, NARROW, bias);
@@ -122,7 +140,13 @@ impl ConvDiscriminator {
         let [height, width] = halvings[halvings.len() - 1];
         let mut b = b.scope("verdict");
         let verdict = Block {
-            layer: Layer::Dense(Linear::with(&mut b, height * width * inputs, 1, NARROW, true)),
+            layer: Layer::Dense(Linear::with(
+                &mut b,
+                height * width * inputs,
+                1,
+                NARROW,
+                true,
+            )),
             spectral: sizes.spectral.then(|| Spectral::new(&mut b, 1)),
             norm: Norm::None,
             activation: Activation::Identity,

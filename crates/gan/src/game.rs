@@ -13,9 +13,7 @@ use crate::penalty::gradient_penalty;
 use crate::players::{Discriminator, Generator, Sizes};
 use crate::turns::Turns;
 use grad::{Element, Tape, Tensor, Var};
-use nn::model::{
-    Batch, Latent, Loss, Model, SampleRequest, Sampler, Spread, Step, Takes,
-};
+use nn::model::{Batch, Latent, Loss, Model, SampleRequest, Sampler, Spread, Step, Takes};
 use nn::random::{normal, stream, word};
 use nn::{Bound, Builder, Params, Update};
 use std::sync::Arc;
@@ -155,7 +153,9 @@ impl Gan {
         let deviation = (self.noise * (1.0 - step.done)) as f32;
         (deviation > 0.0).then(|| {
             let noise = step.batch.normal(self.sizes.spec.dims(), word(purpose));
-            noise.map(|x| deviation * x).reshape(*step.batch.images.shape())
+            noise
+                .map(|x| deviation * x)
+                .reshape(*step.batch.images.shape())
         })
     }
 
@@ -163,7 +163,10 @@ impl Gan {
         let (p, batch) = (step.p, step.batch);
         let classes = self.classes_of(batch);
         let z = batch.normal(self.sizes.latents, word("z of the discriminator's step"));
-        let fake = self.generator.forward(p, &Var::constant(z), classes).into_value();
+        let fake = self
+            .generator
+            .forward(p, &Var::constant(z), classes)
+            .into_value();
         // The generator's running statistics are not the discriminator's to move.
         p.take_updates();
         let real = batch.images.map(|x| 2.0 * x - 1.0);
@@ -190,7 +193,9 @@ impl Gan {
             true => loss
                 .with_sum(health::REAL, &real.detach().sigmoid())
                 .with_sum(health::FAKE, &fake.detach().sigmoid()),
-            false => loss.with_sum(health::REAL, real).with_sum(health::FAKE, fake),
+            false => loss
+                .with_sum(health::REAL, real)
+                .with_sum(health::FAKE, fake),
         };
         if self.objective == Objective::Wasserstein {
             loss = loss.with_sum(health::ESTIMATE, &(real.detach() - fake.detach()));
@@ -270,7 +275,10 @@ impl Model for Gan {
             return;
         };
         let of_critic = |name: &str| name.starts_with("discriminator.");
-        for param in params.iter_mut().filter(|p| p.trainable && of_critic(&p.name)) {
+        for param in params
+            .iter_mut()
+            .filter(|p| p.trainable && of_critic(&p.name))
+        {
             for x in param.value.make_mut() {
                 *x = x.clamp(-clip, clip);
             }
@@ -327,12 +335,7 @@ impl Latent for Gan {
         self.codes(count, seed, None)
     }
 
-    fn decode(
-        &self,
-        p: &Bound<f32>,
-        z: &Tensor<f32>,
-        classes: Option<&Arc<[u32]>>,
-    ) -> Tensor<f32> {
+    fn decode(&self, p: &Bound<f32>, z: &Tensor<f32>, classes: Option<&Arc<[u32]>>) -> Tensor<f32> {
         self.pictures(p, z, classes)
     }
 }

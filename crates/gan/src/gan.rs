@@ -34,5 +34,7 @@ pub(crate) const ENTRY: Entry = Entry::new(
 .small(SMALL);
 
 fn recipe(setup: &Setup) -> Recipe {
-    options::recipe(setup, |lr| options::adam(setup, lr, 0.999)).batch_size(128).epochs(40)
+    options::recipe(setup, |lr| options::adam(setup, lr, 0.999))
+        .batch_size(128)
+        .epochs(40)
 }

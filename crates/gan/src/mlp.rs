@@ -74,7 +74,10 @@ impl MlpGenerator {
         let z = told(&self.spec, z.clone(), classes);
         let h = self.hidden.iter().fold(z, |h, block| block.forward(p, &h));
         let count = h.shape()[0];
-        self.pixels.forward(p, &h).tanh().reshape(self.spec.shape(count))
+        self.pixels
+            .forward(p, &h)
+            .tanh()
+            .reshape(self.spec.shape(count))
     }
 }
 

@@ -115,7 +115,8 @@ mod tests {
         assert_eq!(least.of_real(&half, 0.0).item(), 0.125);
         assert_eq!(least.of_fake(&half).item(), 0.125);
         assert_eq!(Objective::Hinge.of_real(&d, 0.0).item(), 1.0);
-        let both = Objective::Wasserstein.of_real(&half, 0.0) + Objective::Wasserstein.of_fake(&half);
+        let both =
+            Objective::Wasserstein.of_real(&half, 0.0) + Objective::Wasserstein.of_fake(&half);
         assert_eq!(both.item(), 0.0);
     }
 
@@ -143,7 +144,9 @@ mod tests {
             assert!((probability - p[i] / (p[i] + q[i])).abs() < 1e-9);
         }
         let kl = |a: f64, b: f64| a * (2.0 * a / (a + b)).ln();
-        let js: f64 = (p.iter().zip(&q)).map(|(&p, &q)| 0.5 * (kl(p, q) + kl(q, p))).sum();
+        let js: f64 = (p.iter().zip(&q))
+            .map(|(&p, &q)| 0.5 * (kl(p, q) + kl(q, p)))
+            .sum();
         let found = -value(&Var::constant(d)).item();
         assert!((found - (2.0 * js - 4f64.ln())).abs() < 1e-9, "{found}");
     }

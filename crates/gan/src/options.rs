@@ -30,13 +30,24 @@ pub(crate) const MLP: &[&str] = &["mlp", "conv"];
 pub(crate) const CONV: &[&str] = &["conv", "mlp"];
 pub(crate) const NO_NORM: &[&str] = &["none", "batch", "layer"];
 pub(crate) const BATCH_NORM: &[&str] = &["batch", "layer", "none"];
-pub(crate) const NON_SATURATING: &[&str] =
-    &["non-saturating", "minimax", "hinge", "least-squares", "wasserstein"];
-pub(crate) const WASSERSTEIN: &[&str] =
-    &["wasserstein", "non-saturating", "minimax", "hinge", "least-squares"];
+pub(crate) const NON_SATURATING: &[&str] = &[
+    "non-saturating",
+    "minimax",
+    "hinge",
+    "least-squares",
+    "wasserstein",
+];
+pub(crate) const WASSERSTEIN: &[&str] = &[
+    "wasserstein",
+    "non-saturating",
+    "minimax",
+    "hinge",
+    "least-squares",
+];
 
 /// Sizes for tests.
-pub(crate) const SMALL: &[(&str, &str)] = &[("hidden", "12,8"), ("channels", "3"), ("latents", "4")];
+pub(crate) const SMALL: &[(&str, &str)] =
+    &[("hidden", "12,8"), ("channels", "3"), ("latents", "4")];
 
 /// The same with turns of the critic that are short enough for the generator to play, too.
 pub(crate) const SMALL_TURNS: &[(&str, &str)] = &[
@@ -58,7 +69,11 @@ const fn hyper(name: &'static str, meaning: &'static str, default: Value) -> Hyp
 /// The table of a model with these defaults.
 pub(crate) const fn table(d: &Defaults) -> [Hyper; 19] {
     [
-        hyper("network", "what the players are made of", Value::Choice(d.network)),
+        hyper(
+            "network",
+            "what the players are made of",
+            Value::Choice(d.network),
+        ),
         hyper(
             "hidden",
             "mlp: units of the generator's hidden layers; the discriminator mirrors them",
@@ -81,7 +96,11 @@ pub(crate) const fn table(d: &Defaults) -> [Hyper; 19] {
             "the same before the first 25 generator steps and every 500th, if it is more",
             Value::Count(d.long_discriminator_steps),
         ),
-        hyper("discriminator_lr", "its learning rate", Value::Number(d.lr[0])),
+        hyper(
+            "discriminator_lr",
+            "its learning rate",
+            Value::Number(d.lr[0]),
+        ),
         hyper("generator_lr", "its learning rate", Value::Number(d.lr[1])),
         hyper(
             "discriminator_norm",
@@ -128,7 +147,11 @@ pub(crate) const fn table(d: &Defaults) -> [Hyper; 19] {
             "tell both players the class of each image",
             Value::Flag(d.conditional),
         ),
-        hyper("adam_beta1", "beta1 of Adam, where the recipe has Adam", Value::Number(0.5)),
+        hyper(
+            "adam_beta1",
+            "beta1 of Adam, where the recipe has Adam",
+            Value::Number(0.5),
+        ),
     ]
 }
 

@@ -19,7 +19,9 @@ impl Spectral {
     pub(crate) fn new(builder: &mut Builder, outputs: usize) -> Spectral {
         // Not along an axis, where a weight may well be zero.
         let sign = |i: usize| if i.is_multiple_of(2) { 1.0 } else { -1.0 };
-        let mut u: Vec<f64> = (0..outputs).map(|i| sign(i) + i as f64 / outputs as f64).collect();
+        let mut u: Vec<f64> = (0..outputs)
+            .map(|i| sign(i) + i as f64 / outputs as f64)
+            .collect();
         normalise(&mut u);
         let u = Tensor::from_fn([outputs], |i| u[i] as f32);
         Spectral {
@@ -35,7 +37,12 @@ impl Spectral {
         let w = weight.value().data();
         let u = p[self.u].value().data();
         let mut v: Vec<f64> = (w.chunks_exact(columns))
-            .map(|row| row.iter().zip(u).map(|(w, u)| w.to_f64() * u.to_f64()).sum())
+            .map(|row| {
+                row.iter()
+                    .zip(u)
+                    .map(|(w, u)| w.to_f64() * u.to_f64())
+                    .sum()
+            })
             .collect();
         normalise(&mut v);
         let mut u = vec![0.0; columns];
@@ -79,7 +86,9 @@ mod tests {
             let p = params.constants().in_mode(Mode::Train);
             layer.of(&p, &Var::constant(weight.clone()));
             for (id, update) in p.take_updates() {
-                let Update::Mean(value) = update else { panic!("a mean") };
+                let Update::Mean(value) = update else {
+                    panic!("a mean")
+                };
                 params.get_mut(id).value = value;
             }
         }

@@ -48,7 +48,11 @@ mod tests {
             let turns = Turns { steps, long };
             let (mut step, mut expected) = (0, Vec::new());
             for n in 0..1600 {
-                let length = if n < 25 || n % 500 == 0 { steps.max(long) } else { steps };
+                let length = if n < 25 || n % 500 == 0 {
+                    steps.max(long)
+                } else {
+                    steps
+                };
                 step += length;
                 expected.push(step - 1);
             }

@@ -34,5 +34,7 @@ pub(crate) const ENTRY: Entry = Entry::new(
 .small(SMALL_TURNS);
 
 fn recipe(setup: &Setup) -> Recipe {
-    options::recipe(setup, |lr| options::adam(setup, lr, 0.9)).batch_size(64).epochs(30)
+    options::recipe(setup, |lr| options::adam(setup, lr, 0.9))
+        .batch_size(64)
+        .epochs(30)
 }

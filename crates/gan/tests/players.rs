@@ -7,6 +7,7 @@ use nn::model::{Batch, ImageSpec, Model, Sampler, Spread, Step};
 use nn::random::{normal_tensor, stream, uniform_tensor};
 use nn::{Bound, Builder, Params, Update};
 use std::sync::Arc;
+use train::{Engine, Pace, Pool, Tally};
 
 const SPEC: ImageSpec = ImageSpec::new(8, 8, 1, 256);
 
@@ -41,7 +42,9 @@ fn settled(gan: &Gan, mut params: Params<f64>) -> Params<f64> {
         let p = params.constants().in_mode(Mode::Train);
         gan.discriminator.forward(&p, &x, classes.as_ref());
         for (id, update) in p.take_updates() {
-            let Update::Mean(value) = update else { panic!("a mean") };
+            let Update::Mean(value) = update else {
+                panic!("a mean")
+            };
             params.get_mut(id).value = value;
         }
     }
@@ -71,7 +74,11 @@ fn critic_gradients_are_right(sizes: Sizes, classes: Option<Arc<[u32]>>) {
         let loss = gan.examine(&tape, &p, &images).loss.sum();
         let wrt: Vec<_> = p.recorded().collect();
         let vars: Vec<&Var<f64>> = wrt.iter().map(|(_, var)| *var).collect();
-        let gradients = if want { tape.gradients(&loss, &vars) } else { Vec::new() };
+        let gradients = if want {
+            tape.gradients(&loss, &vars)
+        } else {
+            Vec::new()
+        };
         let ids: Vec<_> = wrt.iter().map(|(id, _)| *id).collect();
         (loss.item(), ids, gradients)
     };
@@ -80,7 +87,10 @@ fn critic_gradients_are_right(sizes: Sizes, classes: Option<Arc<[u32]>>) {
     let mut checked = 0;
     for (id, gradient) in ids.iter().zip(&gradients) {
         let count = gradient.len();
-        let size = gradient.data().iter().fold(1e-2, |m: f64, g| m.max(g.abs()));
+        let size = gradient
+            .data()
+            .iter()
+            .fold(1e-2, |m: f64, g| m.max(g.abs()));
         // A few of each tensor, the same in every run.
         for k in 0..count.min(6) {
             let i = k * count / count.min(6);
@@ -94,7 +104,10 @@ fn critic_gradients_are_right(sizes: Sizes, classes: Option<Arc<[u32]>>) {
             let expected = (at(h) - at(-h)) / (2.0 * h);
             let found = gradient.data()[i];
             let name = &params[*id].name;
-            assert!((expected - found).abs() < 1e-5 * size, "{name}[{i}]: {expected} {found}");
+            assert!(
+                (expected - found).abs() < 1e-5 * size,
+                "{name}[{i}]: {expected} {found}"
+            );
             checked += 1;
         }
     }
@@ -116,7 +129,9 @@ fn second_derivatives_of_the_critic_with_layer_norm() {
 #[test]
 fn second_derivatives_of_the_conditional_spectral_critic() {
     let spec = SPEC.with_size(12, 12).with_classes(3);
-    let sizes = Sizes::convolutions(spec, 3, 2).bare_discriminator().spectral();
+    let sizes = Sizes::convolutions(spec, 3, 2)
+        .bare_discriminator()
+        .spectral();
     critic_gradients_are_right(sizes, Some([0, 2, 1].into()));
 }
 
@@ -165,15 +180,71 @@ fn a_phase_reaches_its_own_player_alone() {
         let p = params.bind_where(&tape, |param| param.name.starts_with(prefix));
         let loss = gan.loss(&Step::new(&tape, &p, &batch).phase(phase));
         for (id, _) in p.take_updates() {
-            assert!(params[id].name.starts_with(prefix), "{} moves", params[id].name);
+            assert!(
+                params[id].name.starts_with(prefix),
+                "{} moves",
+                params[id].name
+            );
         }
         let wrt: Vec<_> = p.recorded().collect();
-        assert!(wrt.iter().all(|(id, _)| params[*id].name.starts_with(prefix)));
+        assert!(
+            wrt.iter()
+                .all(|(id, _)| params[*id].name.starts_with(prefix))
+        );
         let vars: Vec<&Var<f32>> = wrt.iter().map(|(_, var)| *var).collect();
         let gradients = tape.gradients(&loss.sum, &vars);
-        let moved = gradients.iter().filter(|g| g.data().iter().any(|&x| x != 0.0)).count();
+        let moved = gradients
+            .iter()
+            .filter(|g| g.data().iter().any(|&x| x != 0.0))
+            .count();
         // A bias right before a batch norm has no effect; none is left in there.
         assert_eq!(moved, gradients.len(), "phase {phase}");
+    }
+}
+
+/// Through the engine: while the critic has its turn, not a bit of the generator changes, its
+/// running statistics included; when the turn ends, both have changed.
+#[test]
+fn a_frozen_player_receives_exactly_no_update() {
+    let spec = SPEC.without_classes();
+    for entry in gan::MODELS
+        .iter()
+        .filter(|entry| entry.name.starts_with("wgan"))
+    {
+        let mut hypers = entry.small_hypers();
+        hypers.set("discriminator_steps", "3").unwrap();
+        hypers.set("long_discriminator_steps", "1").unwrap();
+        let (model, params) = entry.build_for(&hypers, spec, 1).unwrap();
+        let before = params.clone();
+        let mut engine = Engine::new(model, params, entry.recipe_for(&hypers, spec));
+        let whole = batch(spec, 6);
+        let images = |range: std::ops::Range<usize>| {
+            let dims = spec.dims();
+            let part = &whole.images.data()[range.start * dims..range.end * dims];
+            let images = Tensor::new(spec.shape(range.len()), part);
+            Batch::new(images, &whole.noise[range])
+        };
+        for step in 0..3 {
+            let mut tally = Tally::default();
+            let pool = Pool::new(Some(1)).unwrap();
+            pool.run(|| engine.step(6, &images, Pace::STEADY, &mut tally))
+                .unwrap();
+            let changed = |prefix: &str| {
+                let pairs = engine.params().iter().zip(before.iter());
+                let of = pairs.filter(|(now, _)| now.name.starts_with(prefix));
+                of.filter(|(now, old)| now.value != old.value).count()
+            };
+            let turn_ends = step == 2;
+            assert!(changed("discriminator.") > 0, "{}", entry.name);
+            assert_eq!(
+                changed("generator.") > 0,
+                turn_ends,
+                "{} {step}",
+                entry.name
+            );
+            let pulled = tally.mean("generator_gradient_norm");
+            assert_eq!(pulled.is_some_and(|norm| norm > 0.0), turn_ends);
+        }
     }
 }
 

@@ -38,7 +38,9 @@ pub(crate) struct Called {
 fn obstacle(data: &Dataset) -> Option<String> {
     if data.classes().is_none() {
         let name = data.name();
-        return Some(format!("{name} has no labels, so no classifier can be trained on it"));
+        return Some(format!(
+            "{name} has no labels, so no classifier can be trained on it"
+        ));
     }
     None
 }
@@ -53,11 +55,17 @@ pub(crate) fn witness(
     stop: &AtomicBool,
 ) -> anyhow::Result<Called> {
     if let Some(reason) = obstacle(data) {
-        return Err(failure::failed(reason, "the judge needs a classifier of the same data"));
+        return Err(failure::failed(
+            reason,
+            "the judge needs a classifier of the same data",
+        ));
     }
     let entry = registry::find(CLASSIFIER)?;
     let root = Cache::from_environment()?.directory().join("judges");
-    let key = format!("{:016x}-{binarize}-{CLASSIFIER}-{CHANNELS}", data.fingerprint());
+    let key = format!(
+        "{:016x}-{binarize}-{CLASSIFIER}-{CHANNELS}",
+        data.fingerprint()
+    );
     let place = root.join(&key);
     if !place.exists() {
         std::fs::create_dir_all(&root)?;
@@ -107,14 +115,20 @@ fn make(
     display.finish();
     if outcome? == Outcome::Stopped {
         let message = "stopped before the judge's classifier was trained";
-        return Err(failure::failed(message, "--no-judge trains without a judge"));
+        return Err(failure::failed(
+            message,
+            "--no-judge trains without a judge",
+        ));
     }
     if let Some((info, value)) = session.best() {
         eprintln!("the judge's classifier: {} {}", info.name, figure(value));
     }
     let witness = load(entry, place)?.0;
     let text = format!("{:016x}\n", witness.fingerprint());
-    Ok(train::write_whole(&place.join(FINGERPRINT), text.as_bytes())?)
+    Ok(train::write_whole(
+        &place.join(FINGERPRINT),
+        text.as_bytes(),
+    )?)
 }
 
 fn load(entry: &'static Entry, place: &Path) -> anyhow::Result<(Witness, usize)> {
@@ -123,7 +137,10 @@ fn load(entry: &'static Entry, place: &Path) -> anyhow::Result<(Witness, usize)>
     let trained = Trained::read(&dir, entry, &config)?;
     let classes = config.image.classes.unwrap_or(0);
     let witness = Witness::new(trained.model, trained.params);
-    Ok((witness.expect("the judge's classifier has features"), classes))
+    Ok((
+        witness.expect("the judge's classifier has features"),
+        classes,
+    ))
 }
 
 fn read(
@@ -167,9 +184,8 @@ pub(crate) fn judged<'d>(
     if !model.scores().is_empty() || model.sampler().is_none() || session.done() >= 1.0 {
         return Ok(session);
     }
-    let few = (!judge::is_enough(valid)).then(|| {
-        format!("the valid split of {} has {valid} images", data.name())
-    });
+    let few = (!judge::is_enough(valid))
+        .then(|| format!("the valid split of {} has {valid} images", data.name()));
     if let Some(reason) = obstacle(data).or(few) {
         eprintln!("samples are not judged, and the last parameters are kept: {reason}");
         return Ok(session);
@@ -178,6 +194,9 @@ pub(crate) fn judged<'d>(
     let called = witness(data, &config.data, config.binarize, pool, stop)?;
     let (model, _) = entry.build_for(&config.hypers(entry)?, config.image, config.seed)?;
     let score = SampleScore::new(called.witness, model, config.image, called.classes, SAMPLES);
-    eprintln!("samples are judged by {}, which is not Inception", called.name);
+    eprintln!(
+        "samples are judged by {}, which is not Inception",
+        called.name
+    );
     Ok(session.judged_by(Box::new(score))?)
 }

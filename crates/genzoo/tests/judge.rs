@@ -39,10 +39,27 @@ static PLACE: LazyLock<PathBuf> = LazyLock::new(|| {
     }
     fs::create_dir_all(&place).unwrap();
     halves(&place);
-    let clf = ["train", "conv-classifier", "--data", "halves", "--epochs", "2", "--out", "clf"];
-    ok(&place, &[&clf[..], &["--set", "channels=4,8", "--set", "hidden=16"]].concat());
-    let gan = ["train", "gan", "--data", "halves", "--epochs", "2", "--out", "gan"];
-    ok(&place, &[&gan[..], &["--set", "hidden=16", "--set", "latents=4"]].concat());
+    let clf = [
+        "train",
+        "conv-classifier",
+        "--data",
+        "halves",
+        "--epochs",
+        "2",
+        "--out",
+        "clf",
+    ];
+    ok(
+        &place,
+        &[&clf[..], &["--set", "channels=4,8", "--set", "hidden=16"]].concat(),
+    );
+    let gan = [
+        "train", "gan", "--data", "halves", "--epochs", "2", "--out", "gan",
+    ];
+    ok(
+        &place,
+        &[&gan[..], &["--set", "hidden=16", "--set", "latents=4"]].concat(),
+    );
     place
 });
 
@@ -71,21 +88,39 @@ fn a_run_without_a_score_is_selected_by_the_judge() {
 
 #[test]
 fn judge_reports_samples_beside_real_images() {
-    let report = json(&ok(&PLACE, &["judge", "gan", "--json", "--neighbours", "near.png"]));
+    let report = json(&ok(
+        &PLACE,
+        &["judge", "gan", "--json", "--neighbours", "near.png"],
+    ));
     assert_eq!(report["images"], 60);
     for of in ["samples", "real"] {
-        for name in ["kernel_distance", "frechet_distance", "precision", "recall", "told_apart"] {
+        for name in [
+            "kernel_distance",
+            "frechet_distance",
+            "precision",
+            "recall",
+            "told_apart",
+        ] {
             assert!(report[of][name].is_number(), "{of} {name}: {report}");
         }
     }
     let worse = |name: &str| {
         report["samples"][name].as_f64().unwrap() > report["real"][name].as_f64().unwrap()
     };
-    assert!(worse("kernel_distance") && worse("frechet_distance"), "{report}");
-    assert!(report["judge_accuracy"].as_f64().unwrap() > 0.95, "{report}");
+    assert!(
+        worse("kernel_distance") && worse("frechet_distance"),
+        "{report}"
+    );
+    assert!(
+        report["judge_accuracy"].as_f64().unwrap() > 0.95,
+        "{report}"
+    );
     assert!(PLACE.join("near.png").exists());
     let told = ok(&PLACE, &["judge", "gan", "--last"]);
-    assert!(told.contains("not Inception") && told.contains("real against real"), "{told}");
+    assert!(
+        told.contains("not Inception") && told.contains("real against real"),
+        "{told}"
+    );
 }
 
 /// A folder of pictures by anyone: here real images, so they get what real images get.
@@ -96,24 +131,50 @@ fn judge_takes_a_folder_of_pictures() {
     for i in 0..40u32 {
         let class = i % 2;
         let pixels: Vec<u8> = (0..64)
-            .map(|at: u32| if u32::from(at % 8 >= 4) == class { 220 } else { (i + at) as u8 % 60 })
+            .map(|at: u32| {
+                if u32::from(at % 8 >= 4) == class {
+                    220
+                } else {
+                    (i + at) as u8 % 60
+                }
+            })
             .collect();
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, 8, 8);
         encoder.set_color(png::ColorType::Grayscale);
         encoder.set_depth(png::BitDepth::Eight);
-        encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+        encoder
+            .write_header()
+            .unwrap()
+            .write_image_data(&pixels)
+            .unwrap();
         fs::write(folder.join(format!("{i:03}.png")), bytes).unwrap();
     }
-    let report = json(&ok(&PLACE, &["judge", "pictures", "--data", "halves", "--json"]));
+    let report = json(&ok(
+        &PLACE,
+        &["judge", "pictures", "--data", "halves", "--json"],
+    ));
     assert_eq!(report["images"], 40);
     assert_eq!(report["class_shares"][0], 0.5);
 }
 
 #[test]
 fn fool_attacks_and_draws() {
-    let args = ["fool", "clf", "--count", "60", "--steps", "4", "--ascent-steps", "4", "--json"];
-    let report = json(&ok(&PLACE, &[&args[..], &["--epsilon", "0,0.1,0.5"]].concat()));
+    let args = [
+        "fool",
+        "clf",
+        "--count",
+        "60",
+        "--steps",
+        "4",
+        "--ascent-steps",
+        "4",
+        "--json",
+    ];
+    let report = json(&ok(
+        &PLACE,
+        &[&args[..], &["--epsilon", "0,0.1,0.5"]].concat(),
+    ));
     let accuracy = report["accuracy"].as_f64().unwrap();
     assert!(accuracy > 0.9, "{report}");
     let attacks = report["attacks"].as_array().unwrap();
@@ -121,7 +182,10 @@ fn fool_attacks_and_draws() {
     for row in attacks {
         assert!(of(row, "projected") <= of(row, "fast"), "{row}");
         if row["epsilon"] == 0.0 {
-            assert_eq!((of(row, "fast"), of(row, "projected")), (accuracy, accuracy));
+            assert_eq!(
+                (of(row, "fast"), of(row, "projected")),
+                (accuracy, accuracy)
+            );
         }
     }
     assert!(of(&attacks[2], "projected") < 0.5 * accuracy, "{report}");
@@ -141,15 +205,40 @@ fn fool_attacks_and_draws() {
 #[test]
 fn a_turn_that_was_cut_in_two_has_the_bytes_of_a_whole_one() {
     let train = |out: &str, steps: &str, threads: &str| {
-        let sizes = ["--set", "channels=3", "--set", "latents=4", "--set", "discriminator_steps=3"];
-        let turn = ["--set", "long_discriminator_steps=1", "--batch-size", "16", "--no-judge"];
+        let sizes = [
+            "--set",
+            "channels=3",
+            "--set",
+            "latents=4",
+            "--set",
+            "discriminator_steps=3",
+        ];
+        let turn = [
+            "--set",
+            "long_discriminator_steps=1",
+            "--batch-size",
+            "16",
+            "--no-judge",
+        ];
         let args = ["train", "wgan-gp", "--data", "halves", "--out", out];
         let ends = ["--steps", steps, "--threads", threads];
         ok(&PLACE, &[&args[..], &ends, &sizes, &turn].concat());
     };
     train("whole", "8", "1");
     train("parts", "4", "2");
-    ok(&PLACE, &["train", "--resume", "parts", "--steps", "8", "--threads", "2", "--no-judge"]);
+    ok(
+        &PLACE,
+        &[
+            "train",
+            "--resume",
+            "parts",
+            "--steps",
+            "8",
+            "--threads",
+            "2",
+            "--no-judge",
+        ],
+    );
     let bytes = |run: &str| fs::read(PLACE.join(run).join("checkpoint.safetensors")).unwrap();
     assert!(bytes("whole") == bytes("parts"));
 }
@@ -158,17 +247,26 @@ fn a_turn_that_was_cut_in_two_has_the_bytes_of_a_whole_one() {
 fn what_cannot_be_judged_or_fooled_says_so() {
     fs::create_dir_all(PLACE.join("empty")).unwrap();
     let cases: &[(&[&str], &str)] = &[
-        (&["judge", "empty"], "neither a run nor a folder of PNG files"),
+        (
+            &["judge", "empty"],
+            "neither a run nor a folder of PNG files",
+        ),
         (&["judge", "nowhere"], "nowhere"),
         (&["judge", "clf"], "does not make new images"),
         (&["fool", "gan"], "does not tell classes"),
-        (&["fool", "clf", "--target", "2"], "expected a class from 0 to 1"),
+        (
+            &["fool", "clf", "--target", "2"],
+            "expected a class from 0 to 1",
+        ),
         (&["fool", "clf", "--epsilon", "-1"], "at least 0"),
     ];
     for (args, expected) in cases {
         let output = genzoo(&PLACE, args);
         let error = text(&output.stderr);
-        assert!(!output.status.success() && !error.contains("panicked"), "{args:?}: {error}");
+        assert!(
+            !output.status.success() && !error.contains("panicked"),
+            "{args:?}: {error}"
+        );
         assert!(error.contains(expected), "{args:?}: {error}");
     }
 }

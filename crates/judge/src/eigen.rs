@@ -11,7 +11,9 @@ pub(crate) fn symmetric(matrix: &[f64], n: usize) -> (Vec<f64>, Vec<f64>) {
     }
     let whole: f64 = a.iter().map(|x| x * x).sum();
     for _ in 0..60 {
-        let off: f64 = (0..n).map(|i| (0..i).map(|j| a[i * n + j].powi(2)).sum::<f64>()).sum();
+        let off: f64 = (0..n)
+            .map(|i| (0..i).map(|j| a[i * n + j].powi(2)).sum::<f64>())
+            .sum();
         if off <= 1e-30 * whole {
             break;
         }
@@ -88,7 +90,10 @@ mod tests {
         let a = product(b, &transposed);
         let root = square_root(&a, n);
         for (found, expected) in product(&root, &root).iter().zip(&a) {
-            assert!((found - expected).abs() < 1e-10 * 60.0, "{found} {expected}");
+            assert!(
+                (found - expected).abs() < 1e-10 * 60.0,
+                "{found} {expected}"
+            );
         }
         let (values, vectors) = symmetric(&a, n);
         for (value, v) in values.iter().zip(vectors.chunks_exact(n)) {

@@ -35,12 +35,19 @@ impl Moments {
 pub fn frechet_distance(a: &Moments, b: &Moments) -> f64 {
     let n = a.mean.len();
     assert_eq!(n, b.mean.len(), "fréchet distance: features of both");
-    let means: f64 = a.mean.iter().zip(&b.mean).map(|(a, b)| (a - b).powi(2)).sum();
+    let means: f64 = a
+        .mean
+        .iter()
+        .zip(&b.mean)
+        .map(|(a, b)| (a - b).powi(2))
+        .sum();
     let trace = |c: &[f64]| (0..n).map(|i| c[i * n + i]).sum::<f64>();
     // (C C')^(1/2) has the trace of (R C' R)^(1/2) with R = C^(1/2), which is symmetric.
     let root = eigen::square_root(&a.covariance, n);
     let inner = product(&product(&root, &b.covariance, n), &root, n);
-    let even: Vec<f64> = (0..n * n).map(|i| 0.5 * (inner[i] + inner[i % n * n + i / n])).collect();
+    let even: Vec<f64> = (0..n * n)
+        .map(|i| 0.5 * (inner[i] + inner[i % n * n + i / n]))
+        .collect();
     let (values, _) = eigen::symmetric(&even, n);
     let cross: f64 = values.iter().map(|value| value.max(0.0).sqrt()).sum();
     means + trace(&a.covariance) + trace(&b.covariance) - 2.0 * cross
@@ -69,7 +76,13 @@ mod tests {
         let moments = |mean: [f64; 3], deviations: [f64; 3]| Moments {
             mean: mean.to_vec(),
             covariance: (0..9)
-                .map(|i| if i % 4 == 0 { deviations[i / 4].powi(2) } else { 0.0 })
+                .map(|i| {
+                    if i % 4 == 0 {
+                        deviations[i / 4].powi(2)
+                    } else {
+                        0.0
+                    }
+                })
                 .collect(),
         };
         let a = moments([0.0, 1.0, -2.0], [1.0, 2.0, 0.0]);

@@ -31,12 +31,17 @@ pub struct KernelDistance {
 #[track_caller]
 pub fn kernel_distance(x: &Matrix, y: &Matrix, seed: u64) -> KernelDistance {
     let least = x.rows().min(y.rows());
-    assert!(least > 1, "kernel distance: expected two rows of either set, found {least}");
+    assert!(
+        least > 1,
+        "kernel distance: expected two rows of either set, found {least}"
+    );
     let blocks = BLOCKS.min(least / 2);
     let parts = |set: &Matrix, which: u64| -> Vec<Matrix> {
         let order = shuffled(set.rows(), seed ^ which);
         let size = set.rows() / blocks;
-        (0..blocks).map(|b| set.pick(&order[b * size..(b + 1) * size])).collect()
+        (0..blocks)
+            .map(|b| set.pick(&order[b * size..(b + 1) * size]))
+            .collect()
     };
     let (x, y) = (parts(x, 0x78), parts(y, 0x79));
     let values: Vec<f64> = x.iter().zip(&y).map(|(x, y)| of_block(x, y)).collect();
@@ -44,7 +49,10 @@ pub fn kernel_distance(x: &Matrix, y: &Matrix, seed: u64) -> KernelDistance {
     let value = values.iter().sum::<f64>() / count;
     let squares: f64 = values.iter().map(|v| (v - value).powi(2)).sum();
     let standard_error = (squares / (count - 1.0) / count).sqrt();
-    let factor = STUDENT.get(blocks.wrapping_sub(2)).copied().unwrap_or(f64::NAN);
+    let factor = STUDENT
+        .get(blocks.wrapping_sub(2))
+        .copied()
+        .unwrap_or(f64::NAN);
     KernelDistance {
         value,
         standard_error,
@@ -106,7 +114,10 @@ mod tests {
             [1.0, m, m * m + v, m.powi(3) + 3.0 * m * v]
         };
         let kernel = |a: [f64; 2], b: [f64; 2]| {
-            let pairs = moments(a).into_iter().zip(moments(b)).zip([1.0, 3.0, 3.0, 1.0]);
+            let pairs = moments(a)
+                .into_iter()
+                .zip(moments(b))
+                .zip([1.0, 3.0, 3.0, 1.0]);
             pairs.map(|((a, b), factor)| factor * a * b).sum::<f64>()
         };
         kernel(first, first) + kernel(second, second) - 2.0 * kernel(first, second)
@@ -129,10 +140,20 @@ mod tests {
     #[test]
     fn small_samples_have_no_bias() {
         let values: Vec<f64> = (0..400)
-            .map(|i| kernel_distance(&gaussian(20, 0.0, 1.0, 2 * i), &gaussian(20, 0.0, 1.0, 2 * i + 1), 0).value)
+            .map(|i| {
+                kernel_distance(
+                    &gaussian(20, 0.0, 1.0, 2 * i),
+                    &gaussian(20, 0.0, 1.0, 2 * i + 1),
+                    0,
+                )
+                .value
+            })
             .collect();
         let estimate = nn::stats::Estimate::of(&values);
-        assert!(estimate.mean.abs() < 3.5 * estimate.standard_error, "{estimate:?}");
+        assert!(
+            estimate.mean.abs() < 3.5 * estimate.standard_error,
+            "{estimate:?}"
+        );
     }
 
     #[test]

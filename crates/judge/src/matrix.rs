@@ -79,7 +79,9 @@ impl Matrix {
     }
 
     fn norms(&self) -> Vec<f64> {
-        self.iter().map(|row| row.iter().map(|x| x * x).sum()).collect()
+        self.iter()
+            .map(|row| row.iter().map(|x| x * x).sum())
+            .collect()
     }
 
     /// Calls `f` with blocks of rows of self other^T: which rows, and the products of each with all
@@ -127,7 +129,11 @@ impl Matrix {
 
     /// How far rounding may move a squared distance between rows of these two.
     pub(crate) fn rounding(&self, other: &Matrix) -> f64 {
-        let longest = self.norms().into_iter().chain(other.norms()).fold(0.0, f64::max);
+        let longest = self
+            .norms()
+            .into_iter()
+            .chain(other.norms())
+            .fold(0.0, f64::max);
         1e-12 * longest
     }
 
@@ -153,7 +159,12 @@ impl Matrix {
         let x = Var::constant(Tensor::new([self.rows(), self.columns], &centred));
         let products = x.matmul_with(&x, true, false);
         let scale = 1.0 / (self.rows().max(2) - 1) as f64;
-        products.value().data().iter().map(|sum| sum * scale).collect()
+        products
+            .value()
+            .data()
+            .iter()
+            .map(|sum| sum * scale)
+            .collect()
     }
 }
 
@@ -165,9 +176,7 @@ mod tests {
     #[test]
     fn distances_are_those_of_the_definition() {
         let mut s = stream(&[1]);
-        let [a, b] = [300, 70].map(|rows| {
-            Matrix::of(&normal_tensor::<f32>([rows, 5], &mut s))
-        });
+        let [a, b] = [300, 70].map(|rows| Matrix::of(&normal_tensor::<f32>([rows, 5], &mut s)));
         let found = a.distances(&b, |i, row| (i, row.to_vec()));
         assert_eq!(found.len(), 300);
         for (i, (at, row)) in found.iter().enumerate() {

@@ -36,7 +36,10 @@ pub fn balls(real: &Matrix, samples: &Matrix, k: usize) -> Balls {
     // For each real image: whether it is inside a ball of samples, whether its own ball has a
     // sample inside, and which samples those are.
     let rows = real.distances(samples, |i, distances| {
-        let recalled = distances.iter().zip(&of_samples).any(|(&d, &r)| inside(d, r));
+        let recalled = distances
+            .iter()
+            .zip(&of_samples)
+            .any(|(&d, &r)| inside(d, r));
         let within = |(j, &d): (usize, &f64)| inside(d, of_real[i]).then_some(j as u32);
         let held: Vec<u32> = distances.iter().enumerate().filter_map(within).collect();
         (recalled, held)
@@ -50,10 +53,15 @@ pub fn balls(real: &Matrix, samples: &Matrix, k: usize) -> Balls {
     let share = |count: usize, of: usize| count as f64 / of as f64;
     Balls {
         precision: share(balls_of.iter().filter(|&&n| n > 0).count(), samples.rows()),
-        recall: share(rows.iter().filter(|(recalled, _)| *recalled).count(), real.rows()),
-        density: balls_of.iter().map(|&n| f64::from(n)).sum::<f64>()
-            / (k * samples.rows()) as f64,
-        coverage: share(rows.iter().filter(|(_, held)| !held.is_empty()).count(), real.rows()),
+        recall: share(
+            rows.iter().filter(|(recalled, _)| *recalled).count(),
+            real.rows(),
+        ),
+        density: balls_of.iter().map(|&n| f64::from(n)).sum::<f64>() / (k * samples.rows()) as f64,
+        coverage: share(
+            rows.iter().filter(|(_, held)| !held.is_empty()).count(),
+            real.rows(),
+        ),
     }
 }
 
@@ -61,7 +69,10 @@ pub fn balls(real: &Matrix, samples: &Matrix, k: usize) -> Balls {
 #[track_caller]
 fn radii(x: &Matrix, k: usize) -> Vec<f64> {
     let rows = x.rows();
-    assert!(rows > k, "neighbours: expected more than {k} rows, found {rows}");
+    assert!(
+        rows > k,
+        "neighbours: expected more than {k} rows, found {rows}"
+    );
     x.distances(x, |i, distances| {
         let mut others: Vec<f64> = Vec::with_capacity(rows - 1);
         others.extend(&distances[..i]);
@@ -78,7 +89,10 @@ fn radii(x: &Matrix, k: usize) -> Vec<f64> {
 pub fn nearest(x: &Matrix, others: &Matrix) -> Vec<(usize, f64)> {
     assert!(others.rows() > 0, "nearest: expected rows to look among");
     x.distances(others, |_, distances| {
-        let least = distances.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1));
+        let least = distances
+            .iter()
+            .enumerate()
+            .min_by(|a, b| a.1.total_cmp(b.1));
         let (at, distance) = least.expect("there are others");
         (at, distance.sqrt())
     })
@@ -123,7 +137,11 @@ mod tests {
     #[test]
     #[ignore = "half a minute: cargo test -p genzoo-judge --release -- --ignored published"]
     fn the_published_figures_of_two_gaussians() {
-        let found = balls(&gaussian(10_000, 1000, 1), &gaussian(10_000, 1000, 2), NEAREST);
+        let found = balls(
+            &gaussian(10_000, 1000, 1),
+            &gaussian(10_000, 1000, 2),
+            NEAREST,
+        );
         for (found, published) in [
             (found.precision, 0.477),
             (found.recall, 0.471),
@@ -140,7 +158,9 @@ mod tests {
     fn density_and_coverage_of_one_distribution() {
         let n = 1000;
         let found = balls(&gaussian(n, 64, 3), &gaussian(n, 64, 4), NEAREST);
-        let missed: f64 = (1..=NEAREST).map(|i| (n - i) as f64 / (2 * n - i) as f64).product();
+        let missed: f64 = (1..=NEAREST)
+            .map(|i| (n - i) as f64 / (2 * n - i) as f64)
+            .product();
         assert!((found.coverage - (1.0 - missed)).abs() < 0.03, "{found:?}");
         assert!((found.density - 1.0).abs() < 0.15, "{found:?}");
     }

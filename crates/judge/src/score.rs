@@ -30,13 +30,7 @@ pub struct Drawn {
 ///
 /// # Panics
 /// If the model does not make images.
-pub fn draw(
-    model: &dyn Model,
-    p: &Bound<f32>,
-    spec: &ImageSpec,
-    count: usize,
-    seed: u64,
-) -> Drawn {
+pub fn draw(model: &dyn Model, p: &Bound<f32>, spec: &ImageSpec, count: usize, seed: u64) -> Drawn {
     let sampler = model.sampler().expect("asked of models that make images");
     let dims = spec.dims();
     let asked = model.classes().map(|n| Classes::InTurn.list(count, n));
@@ -69,16 +63,28 @@ pub fn draw(
 /// if there are not so many.
 pub fn real(source: &dyn ImageSource, skip: usize, count: usize, seed: u64) -> Drawn {
     let order = kid::shuffled(source.len(), seed);
-    let chosen: Vec<u32> = order.iter().skip(skip).take(count).map(|&i| i as u32).collect();
+    let chosen: Vec<u32> = order
+        .iter()
+        .skip(skip)
+        .take(count)
+        .map(|&i| i as u32)
+        .collect();
     let spec = source.spec();
     let dims = spec.dims();
     let mut classes = Vec::with_capacity(chosen.len());
     let images = Tensor::build(spec.shape(chosen.len()), |out| {
-        let parts = out.chunks_mut(TOGETHER * dims.max(1)).zip(chosen.chunks(TOGETHER));
+        let parts = out
+            .chunks_mut(TOGETHER * dims.max(1))
+            .zip(chosen.chunks(TOGETHER));
         for (out, indices) in parts {
             let batch = source.batch(indices);
             out.copy_from_slice(batch.images.data());
-            classes.extend(batch.labels.iter().flat_map(|labels| labels.iter().copied()));
+            classes.extend(
+                batch
+                    .labels
+                    .iter()
+                    .flat_map(|labels| labels.iter().copied()),
+            );
         }
     });
     Drawn {
@@ -144,7 +150,9 @@ impl SampleScore {
     }
 
     fn last_shares(&self) -> MutexGuard<'_, Vec<f64>> {
-        self.shares.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.shares
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn count(&self, split: &dyn ImageSource) -> usize {
@@ -168,7 +176,8 @@ impl SetScore for SampleScore {
         let count = self.count(ask.split);
         let data = self.data.get_or_init(|| {
             let halves = [0, count].map(|skip| {
-                self.witness.look(&real(ask.split, skip, count, HALVES).images)
+                self.witness
+                    .look(&real(ask.split, skip, count, HALVES).images)
             });
             let [real, other] = halves;
             Data {
@@ -190,10 +199,18 @@ impl SetScore for SampleScore {
             (verdict.balls.density, f64::NAN),
             (verdict.balls.coverage, f64::NAN),
             (verdict.imbalance, f64::NAN),
-            (verdict.two_sample.accuracy, verdict.two_sample.standard_error),
+            (
+                verdict.two_sample.accuracy,
+                verdict.two_sample.standard_error,
+            ),
         ];
-        let asked = drawn.classes.map(|asked| (classes::asked(&seen.classes, &asked), f64::NAN));
-        let figures = self.about().into_iter().zip(values.into_iter().chain(asked));
+        let asked = drawn
+            .classes
+            .map(|asked| (classes::asked(&seen.classes, &asked), f64::NAN));
+        let figures = self
+            .about()
+            .into_iter()
+            .zip(values.into_iter().chain(asked));
         *self.last_shares() = verdict.shares;
         let figure = |(info, (value, standard_error))| Figure {
             info,
@@ -205,6 +222,8 @@ impl SetScore for SampleScore {
 
     fn warnings(&self, _figures: &[Figure]) -> Vec<String> {
         let of_data = self.data.get().map(|data| &data.shares[..]);
-        of_data.map_or_else(Vec::new, |of_data| class_warnings(&self.last_shares(), of_data))
+        of_data.map_or_else(Vec::new, |of_data| {
+            class_warnings(&self.last_shares(), of_data)
+        })
     }
 }

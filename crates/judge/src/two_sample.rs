@@ -30,9 +30,15 @@ pub struct TwoSample {
 #[track_caller]
 pub fn two_sample(real: &Matrix, samples: &Matrix, seed: u64) -> TwoSample {
     let count = real.rows().min(samples.rows());
-    assert!(count >= 4, "two-sample test: expected four rows of either set, found {count}");
+    assert!(
+        count >= 4,
+        "two-sample test: expected four rows of either set, found {count}"
+    );
     let half = count / 2;
-    let orders = [shuffled(real.rows(), seed), shuffled(samples.rows(), seed ^ 1)];
+    let orders = [
+        shuffled(real.rows(), seed),
+        shuffled(samples.rows(), seed ^ 1),
+    ];
     let split = |from: usize, to: usize| {
         let rows = orders.each_ref().map(|order| &order[from..to]);
         let all = rows[0].iter().map(|&i| real.row(i));
@@ -75,7 +81,11 @@ impl Scale {
             .map(|j| rows.iter().map(|row| row[j]).sum::<f64>() / n)
             .collect();
         let deviation = (0..columns).map(|j| {
-            let square = rows.iter().map(|row| (row[j] - mean[j]).powi(2)).sum::<f64>() / n;
+            let square = rows
+                .iter()
+                .map(|row| (row[j] - mean[j]).powi(2))
+                .sum::<f64>()
+                / n;
             square.sqrt().max(1e-9)
         });
         Scale {
@@ -186,27 +196,49 @@ mod tests {
 
     #[test]
     fn equal_distributions_cannot_be_told_apart() {
-        let found = two_sample(&gaussian(2000, 0.0, 1.0, 1), &gaussian(2000, 0.0, 1.0, 2), 0);
-        assert!((found.accuracy - 0.5).abs() < 4.0 * found.standard_error, "{found:?}");
+        let found = two_sample(
+            &gaussian(2000, 0.0, 1.0, 1),
+            &gaussian(2000, 0.0, 1.0, 2),
+            0,
+        );
+        assert!(
+            (found.accuracy - 0.5).abs() < 4.0 * found.standard_error,
+            "{found:?}"
+        );
     }
 
     /// The best there is for means 2 a apart along each of 4 axes: Phi(2 a), 0.8413 for a = 1/2.
     #[test]
     fn shifted_gaussians_are_told_apart_as_well_as_can_be() {
-        let found = two_sample(&gaussian(4000, -0.5, 1.0, 1), &gaussian(4000, 0.5, 1.0, 2), 0);
-        assert!((found.accuracy - 0.8413).abs() < 4.0 * found.standard_error, "{found:?}");
+        let found = two_sample(
+            &gaussian(4000, -0.5, 1.0, 1),
+            &gaussian(4000, 0.5, 1.0, 2),
+            0,
+        );
+        assert!(
+            (found.accuracy - 0.8413).abs() < 4.0 * found.standard_error,
+            "{found:?}"
+        );
     }
 
     #[test]
     fn variances_are_seen_as_well() {
-        let found = two_sample(&gaussian(2000, 0.0, 1.0, 1), &gaussian(2000, 0.0, 2.5, 2), 0);
+        let found = two_sample(
+            &gaussian(2000, 0.0, 1.0, 1),
+            &gaussian(2000, 0.0, 2.5, 2),
+            0,
+        );
         assert!(found.accuracy > 0.85, "{found:?}");
     }
 
     #[test]
     fn a_system_is_solved() {
         let mut a = vec![4.0, 0.0, 0.0, 2.0, 5.0, 0.0, -1.0, 1.0, 3.0];
-        let x = solve(&mut a, vec![4.0 + 4.0 - 3.0, 2.0 + 10.0 + 3.0, -1.0 + 2.0 + 9.0], 3);
+        let x = solve(
+            &mut a,
+            vec![4.0 + 4.0 - 3.0, 2.0 + 10.0 + 3.0, -1.0 + 2.0 + 9.0],
+            3,
+        );
         for (x, expected) in x.iter().zip([1.0, 2.0, 3.0]) {
             assert!((x - expected).abs() < 1e-12);
         }

@@ -37,15 +37,15 @@ impl Verdict {
     #[track_caller]
     pub fn of(images: &Seen, real: &Seen, classes: usize) -> Verdict {
         let least = images.classes.len().min(real.classes.len());
-        assert!(least >= LEAST, "verdict: expected {LEAST} images, found {least}");
+        assert!(
+            least >= LEAST,
+            "verdict: expected {LEAST} images, found {least}"
+        );
         let shares = classes::shares(&images.classes, classes);
         let of_real = classes::shares(&real.classes, classes);
         Verdict {
             kernel: kernel_distance(&real.features, &images.features, 0),
-            frechet: frechet_distance(
-                &Moments::of(&real.features),
-                &Moments::of(&images.features),
-            ),
+            frechet: frechet_distance(&Moments::of(&real.features), &Moments::of(&images.features)),
             balls: balls(&real.features, &images.features, NEAREST),
             two_sample: two_sample(&real.features, &images.features, 0),
             imbalance: classes::total_variation(&shares, &of_real),
@@ -93,7 +93,10 @@ mod tests {
         let x = normal_tensor::<f64>([rows, 6], &mut stream(&[seed]));
         let x: Vec<f64> = x.data().iter().map(|x| shift + spread * x).collect();
         Seen {
-            classes: x.chunks_exact(6).map(|row| u32::from(row[0] > 0.0)).collect(),
+            classes: x
+                .chunks_exact(6)
+                .map(|row| u32::from(row[0] > 0.0))
+                .collect(),
             features: Matrix::new(rows, 6, &x),
         }
     }
@@ -106,7 +109,9 @@ mod tests {
         let ranked = [(1.0, 0.0), (0.8, 0.4), (0.5, 2.0)];
         let of = ranked.map(|(spread, shift)| Verdict::of(&seen(1000, spread, shift, 2), &real, 2));
         for pair in of.windows(2) {
-            let [better, worse] = pair else { unreachable!() };
+            let [better, worse] = pair else {
+                unreachable!()
+            };
             assert!(better.kernel.value < worse.kernel.value);
             assert!(better.frechet < worse.frechet);
             assert!(better.balls.recall > worse.balls.recall);
@@ -124,6 +129,9 @@ mod tests {
         assert!(class_warnings(&[0.2, 0.3, 0.25, 0.25], &data).is_empty());
         let told = class_warnings(&[0.9, 0.1, 0.0, 0.0], &data);
         assert!(told[0].ends_with("hardly any of class 2, 3"), "{told:?}");
-        assert!(told[1].contains("90% of samples are of class 0"), "{told:?}");
+        assert!(
+            told[1].contains("90% of samples are of class 0"),
+            "{told:?}"
+        );
     }
 }

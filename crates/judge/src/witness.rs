@@ -56,7 +56,10 @@ impl Witness {
     pub fn fingerprint(&self) -> u64 {
         let each = self.params.iter().map(|param| {
             let bits = param.value.data().iter().map(|x| u64::from(x.to_bits()));
-            mix(&[word(&param.name)].into_iter().chain(bits).collect::<Vec<_>>())
+            mix(&[word(&param.name)]
+                .into_iter()
+                .chain(bits)
+                .collect::<Vec<_>>())
         });
         mix(&each.collect::<Vec<_>>())
     }

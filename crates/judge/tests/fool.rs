@@ -28,7 +28,9 @@ impl Classifier for Net {
     fn logits(&self, p: &Bound<f32>, x: &Var<f32>) -> Var<f32> {
         let x = x.reshape([x.shape()[0], 16]);
         match &self.hidden {
-            Some(layer) => self.head.forward(p, &layer.forward_with(p, &x, Activation::Relu)),
+            Some(layer) => self
+                .head
+                .forward(p, &layer.forward_with(p, &x, Activation::Relu)),
             None => self.head.forward(p, &x),
         }
     }
@@ -36,7 +38,9 @@ impl Classifier for Net {
     fn layers(&self, p: &Bound<f32>, x: &Var<f32>) -> Vec<Var<f32>> {
         let x = x.reshape([x.shape()[0], 16]);
         let layers = self.hidden.iter();
-        layers.map(|layer| layer.forward_with(p, &x, Activation::Relu)).collect()
+        layers
+            .map(|layer| layer.forward_with(p, &x, Activation::Relu))
+            .collect()
     }
 }
 
@@ -47,7 +51,10 @@ fn images() -> Tensor<f32> {
 /// What the net says of them, so all are right before an attack.
 fn labels(net: &Net, params: &Params<f32>, images: &Tensor<f32>) -> Vec<u32> {
     let any = vec![0; images.shape()[0]];
-    answers(net, params, images, &any).iter().map(|it| it.class).collect()
+    answers(net, params, images, &any)
+        .iter()
+        .map(|it| it.class)
+        .collect()
 }
 
 fn attack(ball: Ball, epsilon: f32, steps: usize) -> Attack {
@@ -105,7 +112,10 @@ fn many_steps_are_never_weaker_than_one() {
                     fooled[1] += usize::from(fools(many));
                 }
             }
-            assert!(fooled[0] > 0 && fooled[1] >= fooled[0], "{ball:?} {fooled:?}");
+            assert!(
+                fooled[0] > 0 && fooled[1] >= fooled[0],
+                "{ball:?} {fooled:?}"
+            );
         }
     }
 }
@@ -152,7 +162,10 @@ fn a_target_is_reached_where_it_can_be() {
             ..attack(Ball::Infinity, epsilon, 20)
         };
         let y = attack.run(&net, &params, &x, &goals);
-        answers(&net, &params, &y, &goals).iter().filter(|it| it.class == 2).count()
+        answers(&net, &params, &y, &goals)
+            .iter()
+            .filter(|it| it.class == 2)
+            .count()
     };
     assert!(of(1.0) > of(0.0), "{} {}", of(1.0), of(0.0));
     assert!(of(0.3) >= of(0.1));
@@ -185,8 +198,14 @@ fn ascent_raises_its_goal() {
         Goal::Class(0),
         Goal::Class(1),
         Goal::Class(2),
-        Goal::Unit { layer: 0, channel: 3 },
-        Goal::Unit { layer: 0, channel: 4 },
+        Goal::Unit {
+            layer: 0,
+            channel: 3,
+        },
+        Goal::Unit {
+            layer: 0,
+            channel: 4,
+        },
     ];
     let reached = |x: &Tensor<f32>| {
         let p = params.constants();
@@ -203,7 +222,10 @@ fn ascent_raises_its_goal() {
         steps: 40,
         ..Ascent::PLAIN
     };
-    let fourier = Ascent { fourier: true, ..plain };
+    let fourier = Ascent {
+        fourier: true,
+        ..plain
+    };
     let regular = Ascent {
         jitter: 1,
         blur: 0.3,
@@ -216,7 +238,10 @@ fn ascent_raises_its_goal() {
         for (i, (after, before)) in reached(&x).iter().zip(&before).enumerate() {
             // A unit that is off everywhere has nothing to climb.
             let off = i > 2 && *after == 0.0;
-            assert!(off || ascent == regular || after > before, "{ascent:?}: {after} {before}");
+            assert!(
+                off || ascent == regular || after > before,
+                "{ascent:?}: {after} {before}"
+            );
         }
     }
 }

@@ -68,7 +68,11 @@ impl Ascent {
         goals: &[Goal],
         seed: u64,
     ) -> Tensor<f32> {
-        assert_eq!(start.shape()[0], goals.len(), "ascent: a start for each goal");
+        assert_eq!(
+            start.shape()[0],
+            goals.len(),
+            "ascent: a start for each goal"
+        );
         let pixels = super::in_parts(start, |first, x| {
             let goals = &goals[first..first + x.shape()[0]];
             let mut random = stream(&[seed, first as u64]);
@@ -169,10 +173,13 @@ fn reached(
         Goal::Unit { layer, channel } => {
             let of = &layers[layer];
             let axis = of.shape().rank() - 1;
-            of.slice(0, i..i + 1).slice(axis, channel..channel + 1).mean()
+            of.slice(0, i..i + 1)
+                .slice(axis, channel..channel + 1)
+                .mean()
         }
     });
-    each.reduce(|sum, term| sum + term).expect("there is a goal")
+    each.reduce(|sum, term| sum + term)
+        .expect("there is a goal")
 }
 
 /// The mean difference of neighbouring pixels, down and along, summed over images.
@@ -206,10 +213,10 @@ fn rolled(x: &Tensor<f32>, [down, right]: [isize; 2]) -> Tensor<f32> {
     if (down, right) == (0, 0) {
         return x.clone();
     }
-    let [_, h, w, c] = x.shape()[..] else { panic!("rolled: expected [N, H, W, C]") };
-    let from = |at: usize, by: isize, n: usize| {
-        (at as isize - by).rem_euclid(n as isize) as usize
+    let [_, h, w, c] = x.shape()[..] else {
+        panic!("rolled: expected [N, H, W, C]")
     };
+    let from = |at: usize, by: isize, n: usize| (at as isize - by).rem_euclid(n as isize) as usize;
     Tensor::from_fn(*x.shape(), |i| {
         let (n, y, col, ch) = (i / (h * w * c), i / (w * c) % h, i / c % w, i % c);
         x.data()[((n * h + from(y, down, h)) * w + from(col, right, w)) * c + ch]
@@ -218,7 +225,9 @@ fn rolled(x: &Tensor<f32>, [down, right]: [isize; 2]) -> Tensor<f32> {
 
 /// Images after a Gaussian blur; beyond the rim is what lies on it.
 fn blurred(x: &Tensor<f32>, deviation: f32) -> Tensor<f32> {
-    let [_, h, w, c] = x.shape()[..] else { panic!("blurred: expected [N, H, W, C]") };
+    let [_, h, w, c] = x.shape()[..] else {
+        panic!("blurred: expected [N, H, W, C]")
+    };
     let reach = (3.0 * deviation).ceil() as isize;
     let weight = |k: isize| (-0.5 * (k as f32 / deviation).powi(2)).exp();
     let total: f32 = (-reach..=reach).map(weight).sum();

@@ -90,7 +90,11 @@ impl Attack {
         images: &Tensor<f32>,
         labels: &[u32],
     ) -> Tensor<f32> {
-        assert_eq!(images.shape()[0], labels.len(), "attack: a label for each image");
+        assert_eq!(
+            images.shape()[0],
+            labels.len(),
+            "attack: a label for each image"
+        );
         if self.epsilon <= 0.0 || self.steps == 0 {
             return images.clone();
         }
@@ -191,7 +195,11 @@ impl Attack {
                         *x += scale * g - o;
                     }
                     let far = length(next.iter().copied());
-                    let back = if far > self.epsilon { self.epsilon / far } else { 1.0 };
+                    let back = if far > self.epsilon {
+                        self.epsilon / far
+                    } else {
+                        1.0
+                    };
                     // Towards the origin, which is in [0, 1], so a clamp leads no further away.
                     for (x, o) in next.iter_mut().zip(origin) {
                         *x = (o + back * *x).clamp(0.0, 1.0);

@@ -13,7 +13,11 @@ fn basis(n: usize) -> (Tensor<f32>, Vec<f64>) {
         let angle = std::f64::consts::TAU * (frequency(k) * i) as f64 / n as f64;
         let alone = k == 0 || 2 * frequency(k) == n;
         let scale = if alone { 1.0 } else { 2f64.sqrt() } / (n as f64).sqrt();
-        let wave = if k.is_multiple_of(2) && k > 0 { angle.sin() } else { angle.cos() };
+        let wave = if k.is_multiple_of(2) && k > 0 {
+            angle.sin()
+        } else {
+            angle.cos()
+        };
         (scale * wave) as f32
     };
     let columns = Tensor::from_fn([n, n], |at| value(at / n, at % n));
@@ -47,12 +51,17 @@ impl Waves {
     /// Pictures `[N, H, W, C]` in (0, 1) of coefficients of that shape.
     pub(super) fn pictures(&self, coefficients: &Var<f32>) -> Var<f32> {
         let [n, h, w, c] = coefficients.shape()[..] else {
-            panic!("waves: expected [N, H, W, C], found {}", coefficients.shape())
+            panic!(
+                "waves: expected [N, H, W, C], found {}",
+                coefficients.shape()
+            )
         };
         let x = coefficients * &self.scale;
         // [N, H, C, W] times the columns, then [N, W, C, H] times the rows.
         let x = x.permute(&[0, 1, 3, 2]).reshape([n * h * c, w]);
-        let x = x.matmul_with(&self.columns, false, true).reshape([n, h, c, w]);
+        let x = x
+            .matmul_with(&self.columns, false, true)
+            .reshape([n, h, c, w]);
         let x = x.permute(&[0, 3, 2, 1]).reshape([n * w * c, h]);
         let x = x.matmul_with(&self.rows, false, true).reshape([n, w, c, h]);
         // A wave of amplitude 1 a pixel.

@@ -53,7 +53,11 @@ fn slopes(
     images: &Tensor<f32>,
     classes: &[u32],
 ) -> Vec<f32> {
-    assert_eq!(images.shape()[0], classes.len(), "saliency: a class for each image");
+    assert_eq!(
+        images.shape()[0],
+        classes.len(),
+        "saliency: a class for each image"
+    );
     super::in_parts(images, |start, x| {
         let classes = &classes[start..start + x.shape()[0]];
         let (tape, p) = (Tape::new(), params.constants());
@@ -64,8 +68,12 @@ fn slopes(
 }
 
 fn map(images: &Tensor<f32>, slopes: &[f32]) -> Tensor<f32> {
-    let [n, h, w, c] = images.shape()[..] else { panic!("saliency: expected [N, H, W, C]") };
-    let sizes = slopes.chunks_exact(c).map(|pixel| pixel.iter().fold(0.0, |m: f32, x| m.max(x.abs())));
+    let [n, h, w, c] = images.shape()[..] else {
+        panic!("saliency: expected [N, H, W, C]")
+    };
+    let sizes = slopes
+        .chunks_exact(c)
+        .map(|pixel| pixel.iter().fold(0.0, |m: f32, x| m.max(x.abs())));
     let mut sizes: Vec<f32> = sizes.collect();
     for image in sizes.chunks_exact_mut((h * w).max(1)) {
         let most = image.iter().copied().fold(0.0, f32::max);
