@@ -126,10 +126,10 @@ impl Report {
                 &|of| three(of.frechet_distance),
                 "lower",
             ),
-            line("precision", &|of| three(of.precision), "higher"),
-            line("recall", &|of| three(of.recall), "higher"),
-            line("density", &|of| three(of.density), "higher"),
-            line("coverage", &|of| three(of.coverage), "higher"),
+            line("precision (fidelity)", &|of| three(of.precision), "higher"),
+            line("recall (variety)", &|of| three(of.recall), "higher"),
+            line("density (fidelity)", &|of| three(of.density), "higher"),
+            line("coverage (variety)", &|of| three(of.coverage), "higher"),
             line(
                 "told apart, held out",
                 &|of| {
