@@ -127,10 +127,13 @@ fn model(setup: &Setup, inverse: bool) -> Result<(FlowModel, Params<f32>), Hyper
     let (dims, layers, hidden) = (spec.dims(), hypers.count("layers"), hypers.counts("hidden"));
     let batch_norm = hypers.choice("norm") == "batch";
     let entrance = options::entrance(setup)?;
-    let spread = if batch_norm {
-        options::whole
-    } else {
-        options::halves
+    let sizes = [&[dims], &hidden[..], &[2 * dims]].concat();
+    let weights: usize = sizes.windows(2).map(|io| io[0] * io[1]).sum();
+    // What is solved dimension by dimension keeps one thread busy, so there each half has its own.
+    let spread = match (batch_norm, inverse) {
+        (true, _) => options::whole,
+        (false, true) => options::halves,
+        (false, false) => options::products(layers * weights),
     };
     // The density of an inverse layer is solved for; hundreds of ascents would take too long.
     let ascends = !inverse;

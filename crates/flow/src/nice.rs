@@ -93,13 +93,9 @@ pub fn nice(setup: &Setup) -> Result<(FlowModel, Params<f32>), HyperError> {
     let entrance = Flow::new()
         .then(Flatten([spec.height, spec.width, spec.channels]))
         .then(Permute::even_odd(dims));
-    // Where a gradient is as large as that of the paper's networks, no lane gets one of its own.
     let sizes = [&[dims / 2], &hidden[..], &[dims / 2]].concat();
     let weights: usize = sizes.windows(2).map(|io| io[0] * io[1]).sum();
-    let spread = match couplings * weights > 6 << 20 {
-        true => options::whole,
-        false => options::halves,
-    };
+    let spread = options::products(couplings * weights);
     options::model(
         setup,
         entrance,

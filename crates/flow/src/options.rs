@@ -98,6 +98,15 @@ pub(crate) fn lanes(batch_size: usize) -> Spread {
     Spread::Lanes(batch_size.div_ceil(2).clamp(1, 8))
 }
 
+/// How models of matrix products with so many weights are spread: where a gradient is as large as
+/// that of the papers' networks, no lane gets one of its own.
+pub(crate) fn products(weights: usize) -> fn(usize) -> Spread {
+    match weights > 6 << 20 {
+        true => whole,
+        false => halves,
+    }
+}
+
 /// Two micro-batches, where layers are matrix products.
 pub(crate) fn halves(batch_size: usize) -> Spread {
     Spread::Lanes(batch_size.div_ceil(2).max(1))
