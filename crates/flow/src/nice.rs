@@ -94,8 +94,9 @@ pub fn nice(setup: &Setup) -> Result<(FlowModel, Params<f32>), HyperError> {
         .then(Flatten([spec.height, spec.width, spec.channels]))
         .then(Permute::even_odd(dims));
     let sizes = [&[dims / 2], &hidden[..], &[dims / 2]].concat();
-    let weights: usize = sizes.windows(2).map(|io| io[0] * io[1]).sum();
-    let spread = options::products(couplings * weights);
+    let product = |io: &[usize]| io[0].saturating_mul(io[1]);
+    let weights = sizes.windows(2).map(product).fold(0, usize::saturating_add);
+    let spread = options::products(weights.saturating_mul(couplings));
     options::model(
         setup,
         entrance,

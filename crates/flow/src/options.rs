@@ -80,7 +80,9 @@ pub(crate) fn model(
         spread,
         ascends,
     };
-    if let Some(batch) = setup.data.first(SEEN) {
+    // A builder that lacks the memory for a model makes empty tensors, and its caller refuses it.
+    let whole = params.iter().all(|param| !param.value.is_empty());
+    if let Some(batch) = setup.data.first(SEEN).filter(|_| whole) {
         model.begin(&mut params, &batch);
     }
     Ok((model, params))
