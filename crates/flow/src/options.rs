@@ -7,6 +7,7 @@ use crate::logit::{Logit, Shift};
 use crate::prior::Prior;
 use nn::hyper::{Hyper, HyperError, Hypers, Value};
 use nn::model::{Accepts, Built, Model, Setup, Spread};
+use nn::optim::Optimiser;
 use nn::{Builder, Params};
 
 /// Whether a flow is told the class of an image.
@@ -93,6 +94,15 @@ pub(crate) fn built(
     made: Result<(FlowModel, Params<f32>), HyperError>,
 ) -> Result<Built, HyperError> {
     made.map(|(model, params)| (Box::new(model) as Box<dyn Model>, params))
+}
+
+/// How flows of images are trained: the gradient of a convolution made orthogonal.
+pub(crate) fn muon() -> Optimiser {
+    Optimiser::Muon {
+        lr: 0.01,
+        momentum: 0.9,
+        weight_decay: 0.01,
+    }
 }
 
 /// Small micro-batches, so that the maps of a lane stay in the cache.

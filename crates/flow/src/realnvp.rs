@@ -30,7 +30,6 @@ use crate::options::{self, CONDITIONAL};
 use crate::prior::Prior;
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::model::{Built, Entry, Preset, Recipe, Setup};
-use nn::optim::Optimiser;
 use nn::schedule::Schedule;
 use nn::{Builder, Params};
 
@@ -87,12 +86,7 @@ logit = 0.05
 
 /// Muon at 0.01, falling along a cosine, and batches of 32 (the paper: Adam at 1e-3, batches of 64).
 fn recipe(_: &Setup) -> Recipe {
-    let muon = Optimiser::Muon {
-        lr: 0.01,
-        momentum: 0.9,
-        weight_decay: 0.01,
-    };
-    Recipe::new("nll", muon)
+    Recipe::new("nll", options::muon())
         .schedule(Schedule::WarmupCosine { steps: 200 })
         .batch_size(32)
         .epochs(10)
