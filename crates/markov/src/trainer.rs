@@ -170,7 +170,7 @@ impl Trainer {
                 let packed = (self.k >= WORTH_PACKING).then(|| vars.machine().packed());
                 chains.advance(step, packed.as_ref().unwrap_or(&machine), self.k)
             }
-            None => Some((self.from_images(step, &machine, v, inputs.data()), 1.0)),
+            None => Some((self.contrastive(step, &machine, v, inputs.data()), 1.0)),
         };
         let (sum, value) = match negative {
             None => (positive, energy),
@@ -186,7 +186,7 @@ impl Trainer {
     }
 
     /// Where chains from the images v are after k steps, given what reaches their hidden units.
-    fn from_images(
+    fn contrastive(
         &self,
         step: &Step,
         machine: &Machine,
