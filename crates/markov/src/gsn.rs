@@ -18,14 +18,15 @@
 //! down where images are tiny.
 
 use crate::noise;
+use crate::parzen;
 use crate::pixels::{pixels, restore};
 use grad::{Tensor, Var};
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::init::Init;
 use nn::model::{
-    Ask, Better, Built, Chain, Completer, CompletionRequest, Entry, Features, ImageSpec, Loss,
-    Model, NATS, Preset, Recipe, SampleRequest, Sampler, Score, ScoreInfo, Scored, Setup, Spread,
-    Step, Takes,
+    Ask, Better, Built, Chain, Completer, CompletionRequest, Entry, Features, Figure, ImageSpec,
+    Loss, Model, NATS, Preset, Recipe, SampleRequest, Sampler, Score, ScoreInfo, Scored, SetAsk,
+    SetScore, Setup, Spread, Step, Takes,
 };
 use nn::optim::Optimiser;
 use nn::random::{self, Stream, word};
@@ -107,6 +108,8 @@ pub struct Gsn {
 /// Where chains are: values of the layers above the pixels, and the streams of the rows.
 struct Walkers {
     hidden: Vec<Var<f32>>,
+    /// Deviation of the noise of hidden layers.
+    sigma: f64,
     streams: Vec<Stream>,
 }
 
@@ -144,6 +147,7 @@ impl Gsn {
     fn begin(&self, streams: Vec<Stream>) -> Walkers {
         let zeros = |&n: &usize| Var::constant(Tensor::zeros([streams.len(), n]));
         Walkers {
+            sigma: self.sigma,
             hidden: self.sizes[1..].iter().map(zeros).collect(),
             streams,
         }
@@ -181,12 +185,12 @@ impl Gsn {
             if l < layers {
                 a = a + at.hidden[l].matmul_with(&p[self.weights[l]], false, true);
             }
-            let noisy = l > 1 && self.sigma > 0.0;
+            let noisy = l > 1 && at.sigma > 0.0;
             at.hidden[l - 1] = match noisy {
                 false => a.tanh(),
                 true => {
-                    let before = self.noise(&mut at.streams, l);
-                    let after = self.noise(&mut at.streams, l);
+                    let before = self.noise(at, l);
+                    let after = self.noise(at, l);
                     (a + before).tanh() + after
                 }
             };
@@ -194,11 +198,12 @@ impl Gsn {
         at.hidden[0].matmul_with(&p[self.weights[0]], false, true) + &p[self.biases[0]]
     }
 
-    fn noise(&self, streams: &mut [Stream], layer: usize) -> Var<f32> {
+    fn noise(&self, at: &mut Walkers, layer: usize) -> Var<f32> {
         let n = self.sizes[layer];
-        Var::constant(Tensor::build([streams.len(), n], |out| {
-            for (row, stream) in out.chunks_exact_mut(n).zip(streams) {
-                row.fill_with(|| (self.sigma * random::normal(stream)) as f32);
+        let sigma = at.sigma;
+        Var::constant(Tensor::build([at.streams.len(), n], |out| {
+            for (row, stream) in out.chunks_exact_mut(n).zip(&mut at.streams) {
+                row.fill_with(|| (sigma * random::normal(stream)) as f32);
             }
         }))
     }
@@ -286,7 +291,7 @@ impl Model for Gsn {
     }
 
     fn scores(&self) -> Vec<Scored<'_>> {
-        vec![Scored::Images(self)]
+        vec![Scored::Images(self), Scored::Set(self)]
     }
 
     fn sampler(&self) -> Option<&dyn Sampler> {
@@ -335,6 +340,16 @@ impl Score for Gsn {
             }
         }
         vec![column]
+    }
+}
+
+impl SetScore for Gsn {
+    fn about(&self) -> Vec<ScoreInfo> {
+        vec![parzen::INFO]
+    }
+
+    fn of(&self, ask: &SetAsk) -> Vec<Figure> {
+        parzen::figure(self, ask)
     }
 }
 
@@ -398,9 +413,10 @@ impl Features for Gsn {
         self.sizes[1..].iter().sum()
     }
 
-    /// The hidden layers of a step from the image as it is.
+    /// The hidden layers of a step from the image as it is, without noise.
     fn features(&self, step: &Step) -> Tensor<f32> {
         let (x, mut at) = self.start(step, "features");
+        at.sigma = 0.0;
         self.walk(step.p, &x, &mut at);
         Var::concat(&at.hidden.iter().collect::<Vec<_>>(), 1).into_value()
     }
