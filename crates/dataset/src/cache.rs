@@ -99,7 +99,9 @@ impl Cache {
             use std::os::unix::fs::PermissionsExt;
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
-        let temporary = builder.tempfile_in(&self.directory).map_err(failed("write to"))?;
+        let temporary = builder
+            .tempfile_in(&self.directory)
+            .map_err(failed("write to"))?;
         let mut writer = BufWriter::with_capacity(1 << 20, temporary);
         contents
             .write(|piece| writer.write_all(piece))

@@ -37,7 +37,11 @@ pub(crate) struct Listed {
 fn place(metadata: &Metadata) -> String {
     use std::os::unix::fs::MetadataExt;
     let (seconds, nanoseconds) = (metadata.ctime(), metadata.ctime_nsec());
-    format!("{} {} {seconds}.{nanoseconds}", metadata.dev(), metadata.ino())
+    format!(
+        "{} {} {seconds}.{nanoseconds}",
+        metadata.dev(),
+        metadata.ino()
+    )
 }
 
 #[cfg(not(unix))]

@@ -128,7 +128,10 @@ fn the_cache_lists_what_it_holds() {
 #[test]
 fn bytes_of_equal_size_and_time_are_imported_anew() {
     let root = tempfile::tempdir().unwrap();
-    let (place, cache) = (root.path().join("data"), Cache::new(root.path().join("cache")));
+    let (place, cache) = (
+        root.path().join("data"),
+        Cache::new(root.path().join("cache")),
+    );
     fs::create_dir(&place).unwrap();
     let file = place.join("train-images-idx3-ubyte");
     let idx = |fill: u8| {
@@ -150,7 +153,12 @@ fn bytes_of_equal_size_and_time_are_imported_anew() {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
     };
     // As any new file, so that others may read it.
-    let made = fs::read_dir(cache.directory()).unwrap().next().unwrap().unwrap().path();
+    let made = fs::read_dir(cache.directory())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     assert_eq!(mode(&made), mode(&file));
 }
 
@@ -159,8 +167,15 @@ fn bytes_of_equal_size_and_time_are_imported_anew() {
 fn an_overwritten_payload_is_noticed() {
     let root = tempfile::tempdir().unwrap();
     let cache = Cache::new(root.path());
-    let whole = Dataset::open(&Source::Glyphs, &cache).unwrap().fingerprint();
-    let path = fs::read_dir(root.path()).unwrap().next().unwrap().unwrap().path();
+    let whole = Dataset::open(&Source::Glyphs, &cache)
+        .unwrap()
+        .fingerprint();
+    let path = fs::read_dir(root.path())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     let mut bytes = fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;

@@ -450,7 +450,15 @@ fn a_list_of_numbers_beside_images_is_ignored() {
     std::fs::write(place.join("zeros"), [0; 4096]).unwrap();
     let cache = dataset::Cache::new(root.path().join("cache"));
     let data = dataset::Dataset::open(&dataset::Source::Path(place), &cache).unwrap();
-    assert_eq!(data.split(dataset::Split::Train).len() + data.split(dataset::Split::Valid).len(), 24);
+    assert_eq!(
+        data.split(dataset::Split::Train).len() + data.split(dataset::Split::Valid).len(),
+        24
+    );
     let ignored: Vec<&str> = data.ignored().collect();
-    assert!(ignored.iter().all(|name| ["mapping.txt", "zeros"].contains(name)), "{ignored:?}");
+    assert!(
+        ignored
+            .iter()
+            .all(|name| ["mapping.txt", "zeros"].contains(name)),
+        "{ignored:?}"
+    );
 }

@@ -10,10 +10,13 @@ pub(crate) fn open(text: &str) -> anyhow::Result<(String, Dataset)> {
     let source = Source::parse(text)?;
     let name = match &source {
         // A configuration is text, so what it names must be.
-        Source::Path(path) => absolute(path.clone()).into_os_string().into_string().map_err(|path| {
-            let message = format!("{}: expected a path of UTF-8", path.display());
-            failure::failed(message, "rename the directory, or make a link to it")
-        })?,
+        Source::Path(path) => absolute(path.clone())
+            .into_os_string()
+            .into_string()
+            .map_err(|path| {
+                let message = format!("{}: expected a path of UTF-8", path.display());
+                failure::failed(message, "rename the directory, or make a link to it")
+            })?,
         other => other.to_string(),
     };
     let cache = Cache::from_environment()?;
