@@ -346,7 +346,10 @@ fn plot(task: &Task, lines: &[Line], path: &Path) -> anyhow::Result<()> {
         .collect();
     axes.frame_with(
         &mut canvas,
-        ["labelled images", "test accuracy, %"],
+        [
+            "labelled images",
+            "test accuracy, % (bars: two standard errors)",
+        ],
         Some(&marks),
     );
     type Series = (&'static str, Colour, fn(&Line) -> Figure);

@@ -75,6 +75,7 @@ fn gradients_agree_with_finite_differences() {
             blocks: 1,
             is_linear: false,
             classes,
+            keeps_size: true,
         };
         let first = |shape, _: &mut nn::random::Stream| Tensor::full(shape, -1.0);
         let shared = (!each).then(|| b.scope("pixels").param("log_var", [1], first));
