@@ -72,6 +72,9 @@ fn check(
     }
 }
 
+/// Makes a layer.
+type Make<'a> = &'a dyn Fn(&mut Builder) -> Box<dyn Dynamic>;
+
 /// [`Causal`] in f32, as an object.
 trait Dynamic {
     fn whole(&self, pass: &Pass<f32>, x: &Var<f32>) -> Var<f32>;
@@ -215,7 +218,7 @@ fn compositions() {
         (first, linear(b, "1", [10, 6], Activation::Identity))
     };
     let spec = ImageSpec::new(4, 5, 1, 4);
-    let kinds: [(&str, &dyn Fn(&mut Builder) -> Box<dyn Dynamic>); 6] = [
+    let kinds: [(&str, Make); 6] = [
         ("widened", &|b| {
             let first = Masked::new(
                 &mut b.scope("a"),
