@@ -13,6 +13,7 @@ mod image_transformer;
 mod made;
 mod masked;
 mod nade;
+mod ordered;
 mod ordering;
 mod orderless;
 mod pixel_rnn;
