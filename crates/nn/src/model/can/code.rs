@@ -19,4 +19,10 @@ pub trait Coder: Sync {
         classes: Option<&[u32]>,
         level: &mut dyn FnMut(usize, usize, &[f64]) -> u32,
     );
+
+    /// How many densities the model's likelihood is an equal mixture of. [`code`](Self::code) goes
+    /// by the first of them, as a mixture has no conditionals as cheap as its members'.
+    fn members(&self) -> usize {
+        1
+    }
 }

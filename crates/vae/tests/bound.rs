@@ -1,12 +1,12 @@
-//! What models.md asks of every variational autoencoder: the loss it begins with, the bound and
-//! how it tightens, exact answers where they are known, and that it can learn.
+//! The bound of a variational autoencoder: its derivatives, how it tightens towards a likelihood
+//! that is known by integration, and how near to the best it can be trained.
 
 use grad::{Tape, Tensor, Var};
-use nn::model::{Batch, ImageSpec, SampleRequest, Sampler, Step};
+use nn::model::{Batch, ImageSpec};
 use nn::optim::OptimiserState;
-use nn::random::{normal, normal_tensor, stream, uniform};
+use nn::random::{normal_tensor, stream, uniform};
 use nn::{Builder, Params};
-use vae::{MODELS, Vae};
+use vae::Vae;
 
 const SPEC: ImageSpec = ImageSpec::new(3, 4, 1, 2);
 
@@ -20,26 +20,6 @@ fn binary_batch(len: usize, seed: u64) -> Batch {
     let mut noise = stream(&[seed]);
     let images = Tensor::from_fn(SPEC.shape(len), |_| f32::from(uniform(&mut noise) < 0.3));
     Batch::new(images, (0..len as u64).collect::<Vec<_>>())
-}
-
-#[test]
-fn the_loss_begins_near_d_ln_2() {
-    // Small logits: every pixel costs ln 2. The posterior is near the prior, the KL near 0.
-    for entry in MODELS {
-        let spec = SPEC.with_size(28, 28);
-        let (model, params) = entry.build_for(&entry.defaults(), spec, 1).unwrap();
-        let images = Tensor::from_fn([8, 28, 28, 1], |i| ((i * 7 + i / 28) % 5 == 0) as u8 as f32);
-        let batch = Batch::new(images, (0..8).collect::<Vec<_>>());
-        let (tape, p) = (Tape::new(), params.constants());
-        let step = Step::new(&tape, &p, &batch);
-        let loss = f64::from(model.loss(&step).sum.item()) / 8.0;
-        let expected = 784.0 * std::f64::consts::LN_2;
-        assert!(
-            (loss - expected).abs() < 0.02 * expected,
-            "{}: {loss} nats",
-            entry.name
-        );
-    }
 }
 
 #[test]
@@ -179,29 +159,4 @@ fn one_batch_can_be_overfitted() {
         "{last} nats after 1500 steps; ln 4 = {}",
         4f32.ln()
     );
-}
-
-#[test]
-fn samples_depend_on_the_seed_alone_and_not_on_the_count() {
-    let (vae, params) = small(5);
-    let p = params.constants();
-    let sample = |count, seed| vae.sample(&p, &SampleRequest::new(count, seed));
-    let (a, b) = (sample(4, 1), sample(2, 1));
-    assert_eq!(a.shape()[..], [4, 3, 4, 1]);
-    for (a, b) in a.data().iter().zip(b.data()) {
-        assert!(
-            (a - b).abs() < 1e-6,
-            "image 0 and 1 are the same among 2 and among 4"
-        );
-    }
-    assert_ne!(a, sample(4, 2));
-    assert!(a.data().iter().all(|p| (0.0..=1.0).contains(p)));
-}
-
-#[test]
-fn normal_noise_is_each_images_own() {
-    let whole = binary_batch(4, 1).normal(3, 7);
-    let part = Batch::new(binary_batch(1, 1).images, [2]);
-    assert_eq!(part.normal(3, 7).data(), &whole.data()[6..9]);
-    assert!(normal(&mut stream(&[1])).is_finite());
 }
