@@ -251,11 +251,12 @@ impl<M: Autoregressive> Completer for Density<M> {
 }
 
 impl<M: Autoregressive> Coder for Density<M> {
-    fn orderings(&self) -> usize {
+    /// The orderings.
+    fn members(&self) -> usize {
         self.0.orderings()
     }
 
-    /// By the first ordering: the mixture of several has no conditionals as cheap as theirs.
+    /// By the first ordering.
     fn code(
         &self,
         p: &Bound<f32>,

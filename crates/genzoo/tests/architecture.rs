@@ -36,6 +36,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "train",
         ],
     ),
+    (
+        "battery",
+        &["grad", "nn", "dataset", "lossless", "train", "genzoo"],
+    ),
 ];
 
 /// Files that may hold `unsafe`: SIMD and buffers, the memory map, and tests that count
