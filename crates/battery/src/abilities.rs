@@ -295,7 +295,8 @@ pub fn logits_are_of_one_image_and_differentiable(s: &Subject) {
         };
         (at(h) - at(-h)) / (2.0 * h)
     };
-    let found = [1e-2, 3e-3, 3e-2].map(difference);
+    // Short steps, since a step across the kink of a ReLU is no derivative.
+    let found = [1e-2, 3e-3, 1e-3, 3e-4, 3e-2].map(difference);
     let agrees = found.iter().any(|found| (found / size - 1.0).abs() < 0.02);
     assert!(
         agrees,

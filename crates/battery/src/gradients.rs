@@ -125,10 +125,17 @@ fn agree(s: &Subject, whole: &Whole, params: &Params<f32>, found: &Found) {
         let differences: Vec<(f64, f64)> = clear
             .map(|&h| (h, whole.difference(params, *id, &along, h)))
             .collect();
-        told += usize::from(!differences.is_empty());
+        // Where steps of different size give different answers, the loss has kinks or jumps that
+        // close (a gradient penalty's, where a leaky ReLU bends), and none of them is the gradient.
+        let steady = differences.is_empty()
+            || differences.iter().enumerate().any(|(i, &(h, a))| {
+                let others = differences.iter().skip(i + 1);
+                others.map(|&(_, b)| b).any(|b| (a - b).abs() <= bound + lost / h)
+            });
+        told += usize::from(!differences.is_empty() && steady);
         let near = |&(h, found): &(f64, f64)| (found - expected).abs() <= bound + lost / h;
         assert!(
-            differences.is_empty() || differences.iter().any(near),
+            differences.is_empty() || !steady || differences.iter().any(near),
             "{s}: the gradient of {name}, {size} of {all}, is {expected} along a direction, \
              differences of the loss give {differences:?}"
         );

@@ -190,14 +190,26 @@ impl Subject {
 
     /// What the model is judged to be on the test split of `data`.
     pub fn judge(&self, built: &Built, data: &Dataset, scores: &[Scored]) -> Vec<Measured> {
+        self.judge_by(1, built, data, scores)
+    }
+
+    /// The same with so many draws an image, where a score is stochastic.
+    pub fn judge_by(
+        &self,
+        samples: usize,
+        built: &Built,
+        data: &Dataset,
+        scores: &[Scored],
+    ) -> Vec<Measured> {
         let evaluation = Evaluation {
             model: &*built.0,
             params: &built.1,
             train: &Images::evaluation(data, Split::Train, Binarize::None),
             split: &Images::evaluation(data, Split::Test, Binarize::None),
             batch_size: 5,
-            samples: 1,
+            samples,
             seed: 0,
+            thorough: true,
         };
         let measured = evaluation.run(scores, &AtomicBool::new(false));
         measured.expect("nobody stops it")

@@ -77,6 +77,7 @@ fn begins_near(s: &Subject, range: Range<f64>) {
 
 /// Steps of the test that follows, and its images.
 const STEPS: u64 = 250;
+const ROUNDS: u64 = 8;
 const FEW: usize = 8;
 
 /// Trained on the same few images again and again, a model becomes clearly better at them: by its
@@ -96,29 +97,34 @@ pub fn one_batch_can_be_overfitted(s: &Subject) {
     (recipe.ema, recipe.clip_norm, recipe.batch_size) = (None, None, FEW);
     let (before, better) = value(s, &data, &params, by_score);
     let mut engine = Engine::new(model, params, recipe);
-    on(2, || {
-        for step in 0..STEPS {
-            let done = step as f64 / STEPS as f64;
-            let pace = Pace {
-                lr_factor: 1.0 - done,
-                done,
-            };
-            let batch = |part| few(s, &data, part, step);
-            let stepped = engine.step(FEW, &batch, pace, &mut Tally::default());
-            stepped.unwrap_or_else(|error| panic!("{s}: {error}"));
-        }
-    });
-    let (after, _) = value(s, &data, engine.params(), by_score);
-    let gain = match better {
-        Better::Lower => before - after,
-        Better::Higher => after - before,
-    };
     // Of binary pixels there is much less to know than of many levels.
     let share = if s.image.is_binary() { 0.3 } else { 0.15 };
-    assert!(
-        gain > share * before.abs(),
-        "{s}: {before} before, {after} after {STEPS} steps"
-    );
+    let mut after = before;
+    // Most models need the first of these rounds only, those with noisy gradients more.
+    for round in 0..ROUNDS {
+        on(2, || {
+            for step in 0..STEPS {
+                let done = step as f64 / STEPS as f64;
+                let pace = Pace {
+                    lr_factor: 1.0 - done,
+                    done,
+                };
+                let batch = |part| few(s, &data, part, round * STEPS + step);
+                let stepped = engine.step(FEW, &batch, pace, &mut Tally::default());
+                stepped.unwrap_or_else(|error| panic!("{s}: {error}"));
+            }
+        });
+        (after, _) = value(s, &data, engine.params(), by_score);
+        let gain = match better {
+            Better::Lower => before - after,
+            Better::Higher => after - before,
+            Better::Neither => panic!("{s}: a primary score has a direction"),
+        };
+        if gain > share * before.abs() {
+            return;
+        }
+    }
+    panic!("{s}: {before} before, {after} after {ROUNDS} rounds of {STEPS} steps");
 }
 
 /// Some of the few images, with noise of this step.
@@ -218,42 +224,39 @@ fn come_back(s: &Subject, session: Session, data: &Dataset, path: &Path) {
     let trained = Trained::read(&dir(), s.entry, &config);
     let trained = trained.unwrap_or_else(|error| panic!("{s}: {error}"));
     let engine = session.engine();
+    let (params, evaluated) = (engine.params().clone(), engine.evaluated().clone());
     if trained.step == engine.steps() {
         assert!(
-            same(&trained.params, engine.evaluated()),
+            same(&trained.params, &evaluated),
             "{s}: the parameters to evaluate"
         );
     }
+    // A run has one writer.
+    drop(session);
     let again = Session::resume(dir(), s.entry, config, data).expect("a run");
-    assert!(
-        same(again.engine().params(), engine.params()),
-        "{s}: the parameters"
-    );
-    let bytes = engine.params().to_bytes(&Metadata::new());
+    assert!(same(again.engine().params(), &params), "{s}: the parameters");
+    let bytes = params.to_bytes(&Metadata::new());
     let (_, mut other) = s.build(99);
     other
         .restore(&bytes)
         .unwrap_or_else(|error| panic!("{s}: {error}"));
-    assert!(
-        same(&other, engine.params()),
-        "{s}: the parameters as a file"
-    );
+    assert!(same(&other, &params), "{s}: the parameters as a file");
 }
 
 /// Scores do not depend on the threads, nor on how the images are cut into batches beyond rounding.
 pub fn scores_are_the_same_on_any_threads(s: &Subject) {
     let data = s.data();
     let built = s.shaken(5);
+    let judged = |threads: usize| on(threads, || s.judge(&built, &data, &built.0.scores()));
     let told = |threads: usize| -> Vec<(f64, Option<Vec<f64>>)> {
-        let measured = on(threads, || s.judge(&built, &data, &built.0.scores()));
-        measured
-            .into_iter()
-            .map(|of| (of.figure.value, of.values))
-            .collect()
+        let measured = judged(threads).into_iter();
+        measured.map(|of| (of.figure.value, of.values)).collect()
     };
+    let names: Vec<_> = judged(1).iter().map(|of| of.figure.info).collect();
+    for info in built.0.scores().iter().flat_map(Scored::about) {
+        assert!(names.contains(&info), "{s}: no figure is called {}", info.name);
+    }
     let one = told(1);
-    let names: Vec<_> = built.0.scores().iter().flat_map(Scored::about).collect();
-    assert_eq!(one.len(), names.len(), "{s}: a figure for each name");
     for (i, info) in names.iter().enumerate() {
         let distinct = names[..i].iter().all(|other| other.name != info.name);
         assert!(distinct, "{s}: two figures are called {}", info.name);

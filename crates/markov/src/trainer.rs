@@ -182,7 +182,7 @@ impl Trainer {
         // The sum is linear in the parameters: its derivatives are what counts. Its value is made
         // the difference of the free energies, which says something.
         let correction = value - rate * f64::from(sum.item());
-        Loss::of(sum.affine(rate, correction))
+        Loss::of(sum.affine(rate, correction)).surrogate()
     }
 
     /// Where chains from the images v are after k steps, given what reaches their hidden units.
