@@ -118,11 +118,18 @@ impl Gsn {
     pub fn new(b: &mut Builder, setup: &Setup) -> Gsn {
         let hypers = setup.hypers;
         let sizes = [vec![setup.image.dims()], hypers.counts("hidden")].concat();
+        // Upper layers begin as if they were not there: their noise would else drown the images.
         let weight = |b: &mut Builder, l: usize| {
+            let init = match l {
+                0 => Init::FanIn,
+                _ => Init::Normal {
+                    mean: 0.0,
+                    std: 0.005,
+                },
+            };
+            let shape = [sizes[l], sizes[l + 1]];
             b.scope(l)
-                .param("weight", [sizes[l], sizes[l + 1]], |shape, stream| {
-                    Init::FanIn.draw(shape, stream)
-                })
+                .param("weight", shape, |shape, stream| init.draw(shape, stream))
         };
         let bias = |b: &mut Builder, name: &str, n: usize| {
             b.param(name, [n], |shape, _| Tensor::zeros(shape))
