@@ -17,6 +17,7 @@
 //! model. With one hidden layer the chain is one of x alone, whose transition matrix can be written
 //! down where images are tiny.
 
+use crate::machine::base_rate;
 use crate::noise;
 use crate::parzen;
 use crate::pixels::{pixels, restore};
@@ -118,20 +119,31 @@ impl Gsn {
     pub fn new(b: &mut Builder, setup: &Setup) -> Gsn {
         let hypers = setup.hypers;
         let sizes = [vec![setup.image.dims()], hypers.counts("hidden")].concat();
+        // Upper layers begin as if they were not there: their noise would else drown the images.
         let weight = |b: &mut Builder, l: usize| {
+            let init = match l {
+                0 => Init::FanIn,
+                _ => Init::Normal {
+                    mean: 0.0,
+                    std: 0.005,
+                },
+            };
+            let shape = [sizes[l], sizes[l + 1]];
             b.scope(l)
-                .param("weight", [sizes[l], sizes[l + 1]], |shape, stream| {
-                    Init::FanIn.draw(shape, stream)
-                })
+                .param("weight", shape, |shape, stream| init.draw(shape, stream))
         };
-        let bias = |b: &mut Builder, name: &str, n: usize| {
-            b.param(name, [n], |shape, _| Tensor::zeros(shape))
-        };
+        let bias =
+            |b: &mut Builder, n: usize| b.param("bias", [n], |shape, _| Tensor::zeros(shape));
         let layers = sizes.len() - 1;
         let mut b = b.scope("layers");
         let weights = (0..layers).map(|l| weight(&mut b, l)).collect();
-        let mut biases = vec![bias(&mut b, "visible_bias", sizes[0])];
-        biases.extend((0..layers).map(|l| bias(&mut b.scope(l), "bias", sizes[l + 1])));
+        // Logits of -3 are far away for an optimiser that goes 0.001 a step.
+        let rates: Vec<f32> = setup.data.mean().iter().copied().map(base_rate).collect();
+        let visible = b.param("visible_bias", [sizes[0]], |shape, _| {
+            Tensor::new(shape, &rates)
+        });
+        let mut biases = vec![visible];
+        biases.extend((0..layers).map(|l| bias(&mut b.scope(l), sizes[l + 1])));
         Gsn {
             spec: setup.image,
             weights,
