@@ -234,7 +234,10 @@ fn come_back(s: &Subject, session: Session, data: &Dataset, path: &Path) {
     // A run has one writer.
     drop(session);
     let again = Session::resume(dir(), s.entry, config, data).expect("a run");
-    assert!(same(again.engine().params(), &params), "{s}: the parameters");
+    assert!(
+        same(again.engine().params(), &params),
+        "{s}: the parameters"
+    );
     let bytes = params.to_bytes(&Metadata::new());
     let (_, mut other) = s.build(99);
     other
@@ -254,7 +257,11 @@ pub fn scores_are_the_same_on_any_threads(s: &Subject) {
     };
     let names: Vec<_> = judged(1).iter().map(|of| of.figure.info).collect();
     for info in built.0.scores().iter().flat_map(Scored::about) {
-        assert!(names.contains(&info), "{s}: no figure is called {}", info.name);
+        assert!(
+            names.contains(&info),
+            "{s}: no figure is called {}",
+            info.name
+        );
     }
     let one = told(1);
     for (i, info) in names.iter().enumerate() {
