@@ -92,14 +92,26 @@ fn set_aside(found: &mut Vec<(&Listed, &'static Format)>) -> Vec<String> {
     if !mixed {
         return Vec::new();
     }
+    let whole = |file: &Listed, format: &Format| {
+        let bytes = read_file(&file.path, format);
+        bytes.is_ok_and(|bytes| (format.parse)(&bytes).is_ok())
+    };
+    let wholes: Vec<bool> = found
+        .iter()
+        .map(|(file, format)| whole(file, format))
+        .collect();
+    let named = |file: &Listed, format: &Format| (format.named)(&plain_name(&file.path));
+    // Files that are whole and called as their format has it tell which format the data are of.
+    let formats: Vec<&str> = (found.iter().zip(&wholes))
+        .filter(|((file, format), whole)| **whole && named(file, format))
+        .map(|((_, format), _)| format.name)
+        .collect();
+    let mut wholes = wholes.into_iter();
     let mut ignored = Vec::new();
     found.retain(|(file, format)| {
-        let named = (format.named)(&plain_name(&file.path));
-        let whole = || {
-            let bytes = read_file(&file.path, format);
-            bytes.is_ok_and(|bytes| (format.parse)(&bytes).is_ok())
-        };
-        let stays = named || whole();
+        let expected = formats.is_empty() || formats.contains(&format.name);
+        let is_data = wholes.next().unwrap_or(true) || named(file, format);
+        let stays = expected && is_data;
         if !stays {
             let name = file.path.file_name().unwrap_or_default();
             ignored.push(name.to_string_lossy().into_owned());

@@ -22,7 +22,7 @@ fn wrong_usage_exits_2_and_suggests_the_near_word() {
         (&["train", "vae", "--set", "hidden"], "KEY=VALUE"),
         (
             &["train", "vae", "--set", "hidden=none"],
-            "counts of at least 1",
+            "counts from 1 to 1048576",
         ),
         (
             &["train", "vae", "--data", "glyfs"],

@@ -52,6 +52,7 @@ fn nats_of_all(run: &Path) -> Vec<f64> {
         batch_size: 16,
         samples: 1,
         seed: 0,
+        thorough: true,
     };
     let measured = evaluation.run(&trained.model.scores(), &AtomicBool::new(false));
     measured.unwrap().remove(0).values.unwrap()

@@ -70,7 +70,8 @@ fn every_model_is_judged_by_what_it_says_and_does_what_it_can() {
             let json = ok(dir, &["eval", name, "--json"]);
             let report: Value = serde_json::from_str(&json).unwrap();
             let scores = report["scores"].as_array().unwrap();
-            assert_eq!(scores.len(), told.len(), "{name}: {json}");
+            // More may stand beside them, as a partition function.
+            assert!(scores.len() >= told.len(), "{name}: {json}");
             for (score, info) in scores.iter().zip(&told) {
                 let word = |key: &str| score[key].as_str().unwrap();
                 assert_eq!(word("name"), info.name, "{name}");

@@ -491,14 +491,16 @@ impl<'d> Session<'d> {
         };
         let figures: Vec<Figure> = measured.iter().map(|of| of.figure).collect();
         let step = self.engine.steps();
-        if let Some(figure) = figures.iter().find(|figure| !figure.value.is_finite()) {
+        let primary = self.primary().map(|info| info.name);
+        let is_primary = |figure: &&Figure| Some(figure.info.name) == primary;
+        // The others may be infinite in a model that has not learned yet; the epoch's line shows it.
+        if let Some(figure) = (figures.iter().find(is_primary)).filter(|it| !it.value.is_finite()) {
             return Err(Error::NotFinite {
                 step,
                 what: format!("mean of {} over the validation split", figure.info.name),
                 found: figure.value,
             });
         }
-        let primary = self.primary().map(|info| info.name);
         let chosen = (figures.first()).filter(|figure| Some(figure.info.name) == primary);
         if let Some(figure) = chosen {
             let better = figure.info.better;
@@ -528,7 +530,7 @@ impl<'d> Session<'d> {
         {
             if info.is_likelihood() && event.nats.is_none() {
                 event.nats = Some(*value);
-            } else {
+            } else if value.is_finite() {
                 event.parts.insert(info.name.into(), *value);
             }
             if standard_error.is_finite() {

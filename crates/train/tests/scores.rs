@@ -95,6 +95,7 @@ fn share(better: Better, clock: f32) -> f64 {
     match better {
         Better::Lower => away,
         Better::Higher => 1.0 - away,
+        Better::Neither => panic!("a clock is better one way or the other"),
     }
 }
 
@@ -307,6 +308,7 @@ fn a_judge_from_outside_selects_where_the_model_has_no_score() {
         );
         // Without that judge the run has been selected by nothing that it knows.
         let dir = session.dir().path().to_owned();
+        drop(session);
         let resumed = Session::resume(RunDir::open(&dir).unwrap(), &TOY, config, &data);
         assert_eq!(
             resumed.unwrap().best().map(|(info, _)| info.name),

@@ -114,6 +114,7 @@ fn run(data: &Dataset, lane: usize, threads: [usize; 2], stops: &[u64]) -> Vec<(
     };
     for &steps in stops {
         assert_eq!(go(&mut session, threads[0], steps), Outcome::Stopped);
+        drop(session);
         session =
             Session::resume(RunDir::open(&path).unwrap(), &TOY, config(data, lane), data).unwrap();
     }
