@@ -92,13 +92,13 @@ impl<'a, T: Element, const M: usize, const N: usize> Slices<'a, T, M, N> {
     #[inline(always)]
     unsafe fn load<V: Vector<Element = T>>(&self, i: usize) -> ([V; M], [V; N]) {
         let (mut y, mut x) = ([V::zero(); M], [V::zero(); N]);
-        for k in 0..M {
+        for (y, written) in y.iter_mut().zip(&self.written) {
             // SAFETY: the caller's promise.
-            y[k] = unsafe { V::load_ptr(self.written[k].get().add(i)) };
+            *y = unsafe { V::load_ptr(written.get().add(i)) };
         }
-        for k in 0..N {
+        for (x, read) in x.iter_mut().zip(&self.read) {
             // SAFETY: the caller's promise.
-            x[k] = unsafe { V::load_ptr(self.read[k].as_ptr().add(i)) };
+            *x = unsafe { V::load_ptr(read.as_ptr().add(i)) };
         }
         (y, x)
     }
@@ -107,9 +107,9 @@ impl<'a, T: Element, const M: usize, const N: usize> Slices<'a, T, M, N> {
     /// As [`load`](Self::load), and nobody else uses these elements.
     #[inline(always)]
     unsafe fn store<V: Vector<Element = T>>(&self, y: [V; M], i: usize) {
-        for k in 0..M {
+        for (y, written) in y.into_iter().zip(&self.written) {
             // SAFETY: the caller's promise.
-            unsafe { y[k].store_ptr(self.written[k].get().add(i)) };
+            unsafe { y.store_ptr(written.get().add(i)) };
         }
     }
 
@@ -120,13 +120,13 @@ impl<'a, T: Element, const M: usize, const N: usize> Slices<'a, T, M, N> {
     #[inline(always)]
     unsafe fn load_rest<V: Vector<Element = T>>(&self, i: usize) -> ([V; M], [V; N]) {
         let (mut y, mut x) = ([V::zero(); M], [V::zero(); N]);
-        for k in 0..M {
+        for (y, written) in y.iter_mut().zip(&self.written) {
             // SAFETY: the caller's promise.
-            y[k] = unsafe { V::load_ptr_partial(self.written[k].get().add(i), self.len - i) };
+            *y = unsafe { V::load_ptr_partial(written.get().add(i), self.len - i) };
         }
-        for k in 0..N {
+        for (x, read) in x.iter_mut().zip(&self.read) {
             // SAFETY: the caller's promise.
-            x[k] = unsafe { V::load_ptr_partial(self.read[k].as_ptr().add(i), self.len - i) };
+            *x = unsafe { V::load_ptr_partial(read.as_ptr().add(i), self.len - i) };
         }
         (y, x)
     }
@@ -135,9 +135,9 @@ impl<'a, T: Element, const M: usize, const N: usize> Slices<'a, T, M, N> {
     /// As [`load_rest`](Self::load_rest), and nobody else uses these elements.
     #[inline(always)]
     unsafe fn store_rest<V: Vector<Element = T>>(&self, y: [V; M], i: usize) {
-        for k in 0..M {
+        for (y, written) in y.into_iter().zip(&self.written) {
             // SAFETY: the caller's promise.
-            unsafe { y[k].store_ptr_partial(self.written[k].get().add(i), self.len - i) };
+            unsafe { y.store_ptr_partial(written.get().add(i), self.len - i) };
         }
     }
 }
