@@ -4,9 +4,8 @@
 //! that their ratio is what the second core brings.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use nn::hyper::Hypers;
 use nn::model::Entry;
-use train::{Engine, Synthetic, Tally};
+use train::{Engine, Pace, Synthetic, Tally};
 
 mod common;
 use common::time;
@@ -26,9 +25,9 @@ fn entry(name: &str) -> &'static Entry {
 }
 
 fn engine(entry: &Entry, input: &Synthetic, batch_size: usize) -> Engine {
-    let hypers = Hypers::defaults(entry.name, entry.hypers);
-    let (model, params) = (entry.build)(&hypers, input.spec(), 0).expect("defaults fit");
-    let mut recipe = (entry.recipe)();
+    let (hypers, spec) = (entry.defaults(), *input.spec());
+    let (model, params) = entry.build_for(&hypers, spec, 0).expect("defaults fit");
+    let mut recipe = entry.recipe_for(&hypers, spec);
     recipe.batch_size = batch_size;
     Engine::new(model, params, recipe)
 }
@@ -44,7 +43,7 @@ fn steps(criterion: &mut Criterion) {
             group.throughput(Throughput::Elements(size as u64));
             time(&mut group, &pool, (name, &format!("batch {size}")), || {
                 let part = |range| input.batch(range);
-                let loss = engine.step(size, &part, 1.0, &mut Tally::default());
+                let loss = engine.step(size, &part, Pace::STEADY, &mut Tally::default());
                 assert!(loss.expect("a finite loss") > 0.0);
             });
         }

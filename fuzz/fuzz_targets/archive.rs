@@ -2,8 +2,8 @@
 //! as whatever images its texts mean.
 #![no_main]
 
-use autoregressive::lossless::{Archive, Codec};
 use autoregressive::{Density, PixelCnn, Pixels};
+use lossless::{Archive, Codec};
 use nn::model::ImageSpec;
 use nn::{Builder, Params};
 use std::sync::LazyLock;

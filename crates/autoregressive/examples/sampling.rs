@@ -8,10 +8,9 @@
 //! to its end: one pass over 64 images is timed and counted once for each of the 784 dimensions.
 
 use autoregressive::MODELS;
-use grad::Tensor;
+use grad::{Tape, Tensor};
 use nn::Params;
-use nn::hyper::Hypers;
-use nn::model::{Batch, Entry, ImageSpec, Model, SampleRequest};
+use nn::model::{Ask, Batch, Entry, ImageSpec, Model, NoPreparation, SampleRequest, Scored, Step};
 use rayon::prelude::*;
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -38,18 +37,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn measure(entry: &Entry, set: &[String]) -> Result<(), Box<dyn Error>> {
-    let mut hypers = Hypers::defaults(entry.name, entry.hypers);
+    let mut hypers = entry.defaults();
     for pair in set {
         let (key, value) = pair.split_once('=').ok_or("expected KEY=VALUE")?;
         hypers.set(key, value)?;
     }
-    let (model, params) = (entry.build)(&hypers, &SPEC, 0)?;
+    let (model, params) = entry.build_for(&hypers, SPEC, 0)?;
     let sampler = model.sampler().ok_or("the model draws no images")?;
-    let request = SampleRequest {
-        count: COUNT,
-        seed: 0,
-        class: None,
-    };
+    let request = SampleRequest::new(COUNT, 0);
     let fast = fastest(3, || {
         std::hint::black_box(sampler.sample(&params.constants(), &request));
     });
@@ -68,14 +63,15 @@ fn measure(entry: &Entry, set: &[String]) -> Result<(), Box<dyn Error>> {
 fn pass(model: &dyn Model, params: &Params<f32>) {
     (0..COUNT / LANE).into_par_iter().for_each(|lane| {
         let images = Tensor::from_fn([LANE, 28, 28, 1], |i| f32::from((i + lane) % 5 == 0));
-        let batch = Batch {
-            images,
-            labels: None,
-            noise: [lane as u64; LANE].into(),
-        };
+        let batch = Batch::new(images, [lane as u64; LANE]);
         grad::kernels::parallel::serial(|| {
-            let likelihood = model.likelihood();
-            likelihood.map(|likelihood| likelihood.nats(&params.constants(), &batch, 1))
+            let (tape, p) = (Tape::new(), params.constants());
+            let (step, prepared) = (Step::new(&tape, &p, &batch), Box::new(NoPreparation) as _);
+            for score in model.scores() {
+                if let Scored::Images(score) = score {
+                    std::hint::black_box(score.of(&step, &Ask::new(1, &prepared)));
+                }
+            }
         });
     });
 }

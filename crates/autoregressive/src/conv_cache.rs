@@ -15,12 +15,11 @@
 //! 4. Colours come one after another: each has its own columns of the weight, so three passes
 //!    over a pixel cost what one costs.
 
-use crate::conv_masked::{MaskedConv, centring};
+use crate::conv_masked::MaskedConv;
 use grad::Tensor;
 use grad::kernels::conv::{self, Conv2d, Sums};
 use grad::kernels::gemm::{Activation, Epilogue};
 use nn::Bound;
-use nn::model::ImageSpec;
 
 /// y = act(x w + b) for many rows x: [rows, inputs] -> [rows, outputs].
 pub(crate) struct Product {
@@ -173,6 +172,11 @@ impl Rows {
         }
     }
 
+    /// Channels of a pixel.
+    pub(crate) fn channels(&self) -> usize {
+        self.reach.channels
+    }
+
     fn pitch(&self) -> usize {
         (self.width + 2 * self.reach.beside()) * self.reach.channels
     }
@@ -230,78 +234,5 @@ impl Rows {
             }
         }
         &self.window
-    }
-}
-
-/// Where a walk over images has come to: pixels row by row, the colours of each in turn.
-pub(crate) struct Place {
-    spec: ImageSpec,
-    known: usize,
-    /// The pixel as the first layer sees it: [images, C].
-    pixel: Vec<f32>,
-    /// One colour's parameters: [images, K].
-    parameters: Vec<f32>,
-}
-
-impl Place {
-    pub(crate) fn new(spec: ImageSpec, images: usize) -> Place {
-        let pixel = vec![0.0; images * spec.channels];
-        Place {
-            spec,
-            known: 0,
-            pixel,
-            parameters: Vec::new(),
-        }
-    }
-
-    /// Row and column.
-    pub(crate) fn pixel(&self) -> [usize; 2] {
-        let pixel = self.known / self.spec.channels;
-        [pixel / self.spec.width, pixel % self.spec.width]
-    }
-
-    /// The colour that comes next.
-    pub(crate) fn colour(&self) -> usize {
-        self.known % self.spec.channels
-    }
-
-    /// That colour's parameters [images, K] out of those of all colours, [images, C K].
-    pub(crate) fn parameters<'a>(&'a mut self, logits: &'a [f32]) -> &'a [f32] {
-        let colours = self.spec.channels;
-        if colours == 1 {
-            return logits;
-        }
-        let images = self.pixel.len() / colours;
-        let width = logits.len() / images.max(1) / colours;
-        self.parameters.clear();
-        for of_pixel in logits.chunks_exact(colours * width) {
-            let own = &of_pixel[self.colour() * width..][..width];
-            self.parameters.extend_from_slice(own);
-        }
-        &self.parameters
-    }
-
-    /// Takes the values of that colour and goes on; the pixel as the first layer sees it.
-    ///
-    /// # Panics
-    /// If there is not one for each image, or no dimension is left.
-    #[track_caller]
-    pub(crate) fn fix(&mut self, values: &[f32]) -> &[f32] {
-        let colours = self.spec.channels;
-        assert!(
-            self.known < self.spec.dims() && values.len() * colours == self.pixel.len(),
-            "fix: {} values for {} images, {} of {} dimensions known",
-            values.len(),
-            self.pixel.len() / colours,
-            self.known,
-            self.spec.dims()
-        );
-        let (scale, shift) = centring(&self.spec);
-        let colour = self.colour();
-        for (pixel, &value) in self.pixel.chunks_exact_mut(colours).zip(values) {
-            pixel[colour] = value * scale as f32 + shift as f32;
-        }
-        self.known += 1;
-        &self.pixel
     }
 }

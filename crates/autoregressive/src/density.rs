@@ -1,7 +1,8 @@
 //! What an autoregressive model defines, and what follows from it for all of them: training,
 //! likelihood, ensembles over orderings, samples.
 
-use crate::sequential::{Conditionals, Draw, Given, Walk, code, draw, draw_of};
+use crate::ordered::Ordered;
+use crate::sequential::{Conditionals, Draw, Given, Ready, code, draw, draw_of};
 use grad::{Element, Tensor, Var};
 use nn::Bound;
 use nn::dist::pixels::Pixels;
@@ -12,6 +13,8 @@ use nn::model::{
 use nn::random::{mix, word};
 use nn::stats::log_mean_exp;
 use std::sync::Arc;
+
+pub use crate::ordered::Naive;
 
 /// A model of p(x) = prod_i p(x_o(i) | x_o(0), .., x_o(i-1)) for one or several orders o of the D
 /// dimensions.
@@ -57,8 +60,17 @@ pub trait Autoregressive: Send + Sync + 'static {
         self.logits(p, x, ordering)
     }
 
-    /// The same one dimension after the other, each at the cost of what it adds.
-    fn conditionals<'a>(&'a self, p: &Bound<f32>, ordering: usize) -> Box<dyn Conditionals + 'a>;
+    /// The model with these parameters, ready to tell one dimension after the other, each at the
+    /// cost of what it adds.
+    fn ready<'a>(&'a self, p: &Bound<f32>, ordering: usize) -> Box<dyn Ready + 'a>;
+
+    /// The same with all that sampling, completion and coding need to know.
+    fn conditionals<'a>(&'a self, p: &Bound<f32>, ordering: usize) -> Box<dyn Conditionals + 'a>
+    where
+        Self: Sized,
+    {
+        Box::new(Ordered::new(self, self.ready(p, ordering), ordering))
+    }
 
     /// What a training step minimises, summed over the images, with the ordering it drew: the
     /// exact [`nll`] unless a model has a cheaper estimate of it.
@@ -239,11 +251,12 @@ impl<M: Autoregressive> Completer for Density<M> {
 }
 
 impl<M: Autoregressive> Coder for Density<M> {
-    fn orderings(&self) -> usize {
+    /// The orderings.
+    fn members(&self) -> usize {
         self.0.orderings()
     }
 
-    /// By the first ordering: the mixture of several has no conditionals as cheap as theirs.
+    /// By the first ordering.
     fn code(
         &self,
         p: &Bound<f32>,
@@ -294,94 +307,5 @@ impl<M: Autoregressive> Inspector for Density<M> {
         labels: Option<&Arc<[u32]>>,
     ) -> Vec<Tensor<f32>> {
         self.0.attention_maps(p, x, labels)
-    }
-}
-
-/// [`Conditionals`] the slow way: all logits computed anew for each dimension. What the models'
-/// own are held against.
-pub struct Naive<'a, M> {
-    model: &'a M,
-    parameters: Vec<Tensor<f32>>,
-    ordering: usize,
-}
-
-impl<'a, M: Autoregressive> Naive<'a, M> {
-    /// The model with these parameters.
-    pub fn new(model: &'a M, p: &nn::Params<f32>, ordering: usize) -> Naive<'a, M> {
-        let parameters = p.iter().map(|param| param.value.clone()).collect();
-        Naive {
-            model,
-            parameters,
-            ordering,
-        }
-    }
-}
-
-impl<M: Autoregressive> Conditionals for Naive<'_, M> {
-    fn spec(&self) -> ImageSpec {
-        self.model.spec()
-    }
-
-    fn dimension(&self, i: usize) -> usize {
-        self.model.dimension(self.ordering, i)
-    }
-
-    fn classes(&self) -> Option<usize> {
-        self.model.classes()
-    }
-
-    fn begin(&self, count: usize, classes: Option<&[u32]>) -> Box<dyn Walk + '_> {
-        let ImageSpec {
-            height,
-            width,
-            channels,
-            ..
-        } = self.spec();
-        Box::new(NaiveWalk {
-            of: self,
-            p: Bound::from_vars(self.parameters.iter().cloned().map(Var::constant)),
-            x: Tensor::zeros([count, height, width, channels]),
-            labels: classes.map(Arc::from),
-            known: 0,
-            row: Vec::new(),
-        })
-    }
-
-    fn draw(&self, parameters: &[f32], temperature: f32, stream: &mut nn::random::Stream) -> f32 {
-        self.model.pixels().draw(parameters, temperature, stream)
-    }
-}
-
-struct NaiveWalk<'a, M> {
-    of: &'a Naive<'a, M>,
-    p: Bound<f32>,
-    x: Tensor<f32>,
-    labels: Option<Arc<[u32]>>,
-    known: usize,
-    row: Vec<f32>,
-}
-
-impl<M: Autoregressive> Walk for NaiveWalk<'_, M> {
-    fn conditional(&mut self) -> &[f32] {
-        let dims = self.of.spec().dims();
-        let d = self.of.dimension(self.known);
-        let width = self.of.model.pixels().width();
-        let x = Var::constant(self.x.clone());
-        let labels = self.labels.as_ref();
-        let logits = (self.of.model).logits_of(&self.p, &x, labels, self.of.ordering);
-        self.row.clear();
-        for row in logits.value().data().chunks_exact(dims * width) {
-            self.row.extend_from_slice(&row[d * width..(d + 1) * width]);
-        }
-        &self.row
-    }
-
-    fn fix(&mut self, values: &[f32]) {
-        let dims = self.of.spec().dims();
-        let d = self.of.dimension(self.known);
-        for (image, &value) in self.x.make_mut().chunks_exact_mut(dims).zip(values) {
-            image[d] = value;
-        }
-        self.known += 1;
     }
 }

@@ -17,17 +17,15 @@
 
 use crate::density::{Autoregressive, Density};
 use crate::masked::masked_linear;
-use crate::sequential::{Conditionals, Walk};
+use crate::sequential::{Ready, Walk};
 use grad::kernels::autoregressive::Staircase;
 use grad::kernels::elementwise::axpy;
 use grad::kernels::gemm::Activation;
 use grad::{Element, Tensor, Var};
-use nn::dist::pixels::Pixels;
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::init::Init;
 use nn::model::{Built, Entry, ImageSpec, Recipe, Setup, Spread};
 use nn::optim::Optimiser;
-use nn::random::Stream;
 use nn::schedule::Schedule;
 use nn::{Bound, Builder, ParamId, Params};
 use std::sync::Arc;
@@ -142,13 +140,9 @@ impl Autoregressive for Fvsbn {
         masked_linear(&self.stairs, &x, &weight, Some(&bias), Activation::Identity)
     }
 
-    fn conditionals<'a>(&'a self, p: &Bound<f32>, _: usize) -> Box<dyn Conditionals + 'a> {
+    fn ready<'a>(&'a self, p: &Bound<f32>, _: usize) -> Box<dyn Ready + 'a> {
         let [weight, bias] = self.effective(p).map(|var| var.into_value());
-        Box::new(Weights {
-            model: self,
-            weight,
-            bias,
-        })
+        Box::new(Weights { weight, bias })
     }
 
     /// A lane's gradient is as large as the weights: few lanes.
@@ -157,17 +151,12 @@ impl Autoregressive for Fvsbn {
     }
 }
 
-struct Weights<'a> {
-    model: &'a Fvsbn,
+struct Weights {
     weight: Tensor<f32>,
     bias: Tensor<f32>,
 }
 
-impl Conditionals for Weights<'_> {
-    fn spec(&self) -> ImageSpec {
-        self.model.spec
-    }
-
+impl Ready for Weights {
     fn begin(&self, count: usize, _classes: Option<&[u32]>) -> Box<dyn Walk + '_> {
         Box::new(Sums {
             of: self,
@@ -176,15 +165,11 @@ impl Conditionals for Weights<'_> {
             next: vec![0.0; count],
         })
     }
-
-    fn draw(&self, parameters: &[f32], temperature: f32, stream: &mut Stream) -> f32 {
-        Pixels::Bernoulli.draw(parameters, temperature, stream)
-    }
 }
 
 /// The logits as far as the known pixels have added to them.
 struct Sums<'a> {
-    of: &'a Weights<'a>,
+    of: &'a Weights,
     /// `[count, D]`.
     logits: Vec<f32>,
     known: usize,

@@ -24,19 +24,20 @@
 
 mod steps;
 
+use crate::causal::{self, Centred, Masked, Pass, Relu};
 use crate::conv_gate::gate;
-use crate::conv_masked::{MaskedConv, centring};
-use crate::density::{Autoregressive, Density};
-use crate::sequential::Conditionals;
+use crate::conv_masked::MaskedConv;
+use crate::density::Density;
+use crate::walk::Network;
 use grad::kernels::conv::{Padding, Taps};
-use grad::kernels::gemm::Activation::{Identity, Relu};
+use grad::kernels::gemm::Activation::{self, Identity};
 use grad::{Element, Var};
 use nn::dist::pixels::{self, Pixels};
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::init::Init;
 use nn::layers::{Conv, Embedding};
 use nn::masks::Causal;
-use nn::model::{Built, Entry, ImageSpec, Preset, Recipe, Setup, Spread};
+use nn::model::{Built, Entry, ImageSpec, Preset, Recipe, Setup};
 use nn::optim::Optimiser;
 use nn::schedule::Schedule;
 use nn::{Bound, Builder, Params};
@@ -91,7 +92,7 @@ channels = 32
 layers = 12
 ",
 }])
-.small(&[("channels", "4"), ("layers", "2"), ("head", "4")]);
+.small(&[("channels", "6"), ("layers", "2"), ("head", "6")]);
 
 /// Adam at 1e-3, decaying by 0.9999 a step, and batches of 128.
 fn recipe(_: &Setup) -> Recipe {
@@ -140,15 +141,15 @@ pub struct Sizes {
     pub classes: Option<usize>,
 }
 
-/// The layers. The values of the parameters live in [`Params`].
-pub struct GatedPixelCnn {
-    spec: ImageSpec,
-    pixels: Pixels,
-    sizes: Sizes,
+/// The gated layers of both stacks, up to the sum of what they skip ahead: a causal layer.
+pub struct Gated {
+    size: [usize; 2],
+    channels: usize,
     layers: Vec<Layer>,
-    /// To `head` channels, and to the parameters of the pixels' distributions.
-    head: [MaskedConv; 2],
 }
+
+/// The network: the gated layers and the head. The values of the parameters live in [`Params`].
+pub type GatedPixelCnn = Network<(Centred<Gated>, (Relu, Masked, Masked))>;
 
 /// One gated layer (figure 2).
 struct Layer {
@@ -254,50 +255,41 @@ impl GatedPixelCnn {
             "gated pixelcnn: {sizes:?} for {colours} colours"
         );
         let outputs = colours * pixels.width();
-        let mut last =
-            |name, io| MaskedConv::new(&mut b.scope(name), io, [1, 1], Causal::B, colours);
-        GatedPixelCnn {
-            head: [
-                last("head.0", [channels, head]),
-                last("head.1", [head, outputs]),
-            ],
+        let mut last = |name, io, activation| {
+            Masked::new(
+                &mut b.scope(name),
+                io,
+                [1, 1],
+                Causal::B,
+                colours,
+                activation,
+            )
+        };
+        let head = (
+            Relu,
+            last("head.0", [channels, head], Activation::Relu),
+            last("head.1", [head, outputs], Identity),
+        );
+        let gated = Gated {
+            size: [spec.height, spec.width],
+            channels,
             layers: (0..layers)
                 .map(|i| Layer::new(&mut b.scope("layers").scope(i), &spec, &sizes, i))
                 .collect(),
-            spec,
-            pixels,
-            sizes,
-        }
+        };
+        // What one image leaves for the backward pass is larger than the cache already; of wide
+        // layers two share the transforms of the weights' gradients.
+        let lanes = if channels > 64 { 2 } else { 1 };
+        Network::of(spec, pixels, (Centred::new(&spec, gated), head))
+            .classes(sizes.classes)
+            .lanes(lanes)
     }
 }
 
-impl Autoregressive for GatedPixelCnn {
-    fn spec(&self) -> ImageSpec {
-        self.spec
-    }
-
-    fn pixels(&self) -> Pixels {
-        self.pixels
-    }
-
-    fn classes(&self) -> Option<usize> {
-        self.sizes.classes
-    }
-
-    fn logits<T: Element>(&self, p: &Bound<T>, x: &Var<T>, ordering: usize) -> Var<T> {
-        self.logits_of(p, x, None, ordering)
-    }
-
-    fn logits_of<T: Element>(
-        &self,
-        p: &Bound<T>,
-        x: &Var<T>,
-        labels: Option<&Arc<[u32]>>,
-        _ordering: usize,
-    ) -> Var<T> {
-        let (scale, shift) = centring(&self.spec);
-        let x = x.affine(scale, shift);
-        let (mut v, mut h, mut s) = (x.clone(), x, None);
+impl causal::Causal for Gated {
+    fn whole<T: Element>(&self, pass: &Pass<T>, x: &Var<T>) -> Var<T> {
+        let (p, labels) = (pass.p, pass.labels);
+        let (mut v, mut h, mut s) = (x.clone(), x.clone(), None);
         for (i, layer) in self.layers.iter().enumerate() {
             let t = layer.tall.forward(p, &layer.wide.forward(p, &v));
             let u = (layer.across).forward_plus(p, &h, &layer.link.forward(p, &t));
@@ -314,20 +306,10 @@ impl Autoregressive for GatedPixelCnn {
                 };
             }
         }
-        let s = s.expect("there is a layer");
-        let h = self.head[0].forward(p, &s.relu(), Relu);
-        let logits = self.head[1].forward(p, &h, Identity);
-        let batch = logits.shape()[0];
-        logits.reshape([batch, logits.shape().elements() / batch.max(1)])
+        s.expect("there is a layer")
     }
 
-    fn conditionals<'a>(&'a self, p: &Bound<f32>, _: usize) -> Box<dyn Conditionals + 'a> {
-        Box::new(steps::Steps::new(self, p))
-    }
-
-    /// What one image leaves for the backward pass is larger than the cache already; of wide layers
-    /// two share the transforms of the weights' gradients.
-    fn spread(&self, _batch_size: usize) -> Spread {
-        Spread::Lanes(if self.sizes.channels > 64 { 2 } else { 1 })
+    fn steps(&self, p: &Bound<f32>) -> Box<dyn causal::Steps> {
+        Box::new(steps::GatedSteps::new(self, p))
     }
 }

@@ -376,7 +376,7 @@ pub fn image_transformer(
     let norm = (sizes.norm_before).then(|| Norm::new(&mut b.scope("norm"), channels));
     let out = Masked::pointwise(&mut b.scope("out"), [channels, pixels.width()], Identity);
     let layers = (tokens, layers, norm.into_iter().collect(), out);
-    Network::new(spec, pixels, layers)
+    Network::of(spec, pixels, layers)
         .classes(sizes.classes)
         .order(order)
         .together(TOGETHER)

@@ -13,6 +13,7 @@ mod image_transformer;
 mod made;
 pub mod masked;
 mod nade;
+mod ordered;
 mod ordering;
 mod orderless;
 mod pixel_rnn;
@@ -23,7 +24,7 @@ pub mod walk;
 
 pub use density::{Autoregressive, Density};
 pub use fvsbn::Fvsbn;
-pub use gated_pixelcnn::{GatedPixelCnn, Sizes as GatedSizes};
+pub use gated_pixelcnn::{Gated, GatedPixelCnn, Sizes as GatedSizes};
 pub use image_transformer::{
     ImageTransformer, Layer as TransformerLayer, Local, Sizes as TransformerSizes,
     image_transformer,
@@ -32,8 +33,11 @@ pub use made::{Made, Options as MadeOptions};
 pub use nade::Nade;
 pub use nn::dist::pixels::{self, Pixels};
 pub use orderless::OrderlessNade;
-pub use pixel_rnn::{PixelRnn, Sizes as RnnSizes, diagonal_bilstm, row_lstm};
-pub use pixelcnn::PixelCnn;
+pub use pixel_rnn::{
+    DiagonalBiLstmNetwork, Layers as RnnLayers, RowLstmNetwork, Sizes as RnnSizes, diagonal_bilstm,
+    row_lstm,
+};
+pub use pixelcnn::{Block as PixelCnnBlock, PixelCnn};
 pub use walk::Network;
 
 use nn::model::Entry;

@@ -21,7 +21,7 @@
 use crate::density::{Autoregressive, Density};
 use crate::masked::{masked_linear, permute_columns};
 use crate::ordering::{inverse, permutation};
-use crate::sequential::Conditionals;
+use crate::sequential::Ready;
 use grad::kernels::autoregressive::Staircase;
 use grad::kernels::gemm::Activation;
 use grad::{Element, Var};
@@ -258,7 +258,7 @@ impl Autoregressive for Made {
         permute_columns(&h, mask.sorted[0].as_deref().map(inverse).as_ref())
     }
 
-    fn conditionals<'a>(&'a self, p: &Bound<f32>, ordering: usize) -> Box<dyn Conditionals + 'a> {
+    fn ready<'a>(&'a self, p: &Bound<f32>, ordering: usize) -> Box<dyn Ready + 'a> {
         Box::new(walk::Weights::new(self, p, ordering))
     }
 

@@ -13,15 +13,13 @@
 //! logits and not the probabilities for a result.
 
 use crate::density::{Autoregressive, Density};
-use crate::sequential::{Conditionals, Walk};
+use crate::sequential::{Ready, Walk};
 use grad::kernels::autoregressive::nade::{self, Activation, Gradients, Nade as Net};
 use grad::{Element, Op, Saves, Tensor, Var, Vjp};
-use nn::dist::pixels::Pixels;
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::init::Init;
 use nn::model::{Built, Entry, ImageSpec, Preset, Recipe, Setup, Spread};
 use nn::optim::Optimiser;
-use nn::random::Stream;
 use nn::schedule::Schedule;
 use nn::{Bound, Builder, ParamId, Params};
 
@@ -140,7 +138,7 @@ impl Autoregressive for Nade {
         Var::apply(Logits(self.activation), &inputs)
     }
 
-    fn conditionals<'a>(&'a self, p: &Bound<f32>, _: usize) -> Box<dyn Conditionals + 'a> {
+    fn ready<'a>(&'a self, p: &Bound<f32>, _: usize) -> Box<dyn Ready + 'a> {
         let value = |id: ParamId| p[id].value().clone();
         Box::new(Weights {
             model: self,
@@ -258,11 +256,7 @@ struct Weights<'a> {
     bias: Tensor<f32>,
 }
 
-impl Conditionals for Weights<'_> {
-    fn spec(&self) -> ImageSpec {
-        self.model.spec
-    }
-
+impl Ready for Weights<'_> {
     fn begin(&self, count: usize, _classes: Option<&[u32]>) -> Box<dyn Walk + '_> {
         Box::new(Running {
             of: self,
@@ -270,10 +264,6 @@ impl Conditionals for Weights<'_> {
             known: 0,
             next: vec![0.0; count],
         })
-    }
-
-    fn draw(&self, parameters: &[f32], temperature: f32, stream: &mut Stream) -> f32 {
-        Pixels::Bernoulli.draw(parameters, temperature, stream)
     }
 }
 

@@ -16,17 +16,16 @@
 
 use crate::density::{Autoregressive, Density};
 use crate::ordering::permutation;
-use crate::sequential::{Conditionals, Walk};
+use crate::sequential::{Ready, Walk};
 use grad::kernels::elementwise::{add_assign, axpy};
 use grad::kernels::gemm::Activation;
 use grad::{Element, Tensor, Var};
-use nn::dist::pixels::Pixels;
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::init::Init;
 use nn::layers::Linear;
 use nn::model::{Batch, Built, Entry, ImageSpec, Preset, Recipe, Setup, Spread};
 use nn::optim::Optimiser;
-use nn::random::{Stream, uniform, word};
+use nn::random::{uniform, word};
 use nn::schedule::Schedule;
 use nn::{Bound, Builder, ParamId, Params};
 use std::sync::Arc;
@@ -193,7 +192,7 @@ impl Autoregressive for OrderlessNade {
         Var::concat(&logits, 1)
     }
 
-    fn conditionals<'a>(&'a self, p: &Bound<f32>, ordering: usize) -> Box<dyn Conditionals + 'a> {
+    fn ready<'a>(&'a self, p: &Bound<f32>, ordering: usize) -> Box<dyn Ready + 'a> {
         let value = |id: ParamId| p[id].value().clone();
         let layer = |layer: &Linear| {
             let bias = layer.bias().expect("the hidden layers have biases");
@@ -251,15 +250,7 @@ struct Weights<'a> {
     bias: Tensor<f32>,
 }
 
-impl Conditionals for Weights<'_> {
-    fn spec(&self) -> ImageSpec {
-        self.model.spec
-    }
-
-    fn dimension(&self, i: usize) -> usize {
-        self.model.dimension(self.ordering, i)
-    }
-
+impl Ready for Weights<'_> {
     fn begin(&self, count: usize, _classes: Option<&[u32]>) -> Box<dyn Walk + '_> {
         // Whole blocks: a product's bits may depend on how many rows it has.
         Box::new(Sums {
@@ -268,10 +259,6 @@ impl Conditionals for Weights<'_> {
             known: 0,
             next: vec![0.0; count],
         })
-    }
-
-    fn draw(&self, parameters: &[f32], temperature: f32, stream: &mut Stream) -> f32 {
-        Pixels::Bernoulli.draw(parameters, temperature, stream)
     }
 }
 
@@ -294,7 +281,7 @@ fn row(of: &Tensor<f32>, d: usize) -> &[f32] {
 impl Walk for Sums<'_> {
     fn conditional(&mut self) -> &[f32] {
         let units = self.of.begin.len();
-        let d = self.of.dimension(self.known);
+        let d = self.of.model.dimension(self.of.ordering, self.known);
         let (out, bias) = (row(&self.of.out, d), self.of.bias.data()[d]);
         let blocks = self.sums.chunks_exact(BLOCK * units);
         for (sums, next) in blocks.zip(self.next.chunks_mut(BLOCK)) {
@@ -315,7 +302,7 @@ impl Walk for Sums<'_> {
     fn fix(&mut self, values: &[f32]) {
         assert_eq!(values.len(), self.next.len(), "fix: a value for each image");
         let units = self.of.begin.len();
-        let d = self.of.dimension(self.known);
+        let d = self.of.model.dimension(self.of.ordering, self.known);
         for (sums, &x) in self.sums.chunks_exact_mut(units).zip(values) {
             if x != 0.0 {
                 axpy(x, row(&self.of.pixels, d), sums);

@@ -20,21 +20,17 @@
 //! Such a stack has a blind spot: of pixels far to the right in the rows above, some reach a
 //! pixel through no path (arXiv:1606.05328, figure 1).
 
-use crate::conv_cache::{Place, Rows, Step};
-use crate::conv_masked::{MaskedConv, centring};
-use crate::density::{Autoregressive, Density};
-use crate::sequential::{Conditionals, Walk};
-use grad::kernels::gemm::Activation::{Identity, Relu};
-use grad::kernels::{Unary, elementwise};
-use grad::{Element, Var};
+use crate::causal::{Centred, Masked, Relu, Residual};
+use crate::density::Density;
+use crate::walk::Network;
+use grad::kernels::gemm::Activation;
 use nn::dist::pixels::{self, Pixels};
 use nn::hyper::{Hyper, HyperError, Value};
-use nn::masks::Causal;
-use nn::model::{Built, Entry, ImageSpec, Preset, Recipe, Setup, Spread};
+use nn::masks::Causal as Mask;
+use nn::model::{Built, Entry, ImageSpec, Preset, Recipe, Setup};
 use nn::optim::Optimiser;
-use nn::random::Stream;
 use nn::schedule::Schedule;
-use nn::{Bound, Builder, Params};
+use nn::{Builder, Params};
 
 pub(crate) const ENTRY: Entry = Entry::new(
     "pixelcnn",
@@ -98,7 +94,7 @@ head = 64
 ",
     },
 ])
-.small(&[("channels", "4"), ("blocks", "1"), ("head", "4")]);
+.small(&[("channels", "8"), ("blocks", "1"), ("head", "6")]);
 
 /// Adam at 1e-3, decaying by 0.999977 a step, and batches of 256 (the paper: RMSProp, batches
 /// of 16).
@@ -129,45 +125,11 @@ fn build(setup: &Setup) -> Result<Built, HyperError> {
     Ok((Box::new(Density(model)), params))
 }
 
-/// The layers. The values of the parameters live in [`Params`].
-pub struct PixelCnn {
-    spec: ImageSpec,
-    pixels: Pixels,
-    first: MaskedConv,
-    blocks: Vec<Block>,
-    /// To `head` channels, and to the parameters of the pixels' distributions.
-    head: [MaskedConv; 2],
-}
+/// One residual block (figure 5, left): relu, 1x1 to half as many channels, 3x3, 1x1 back.
+pub type Block = Residual<(Relu, Masked, Masked, Masked)>;
 
-/// One residual block (figure 5, left).
-struct Block {
-    /// 1x1, to half as many channels.
-    down: MaskedConv,
-    /// 3x3.
-    middle: MaskedConv,
-    /// 1x1, back.
-    up: MaskedConv,
-}
-
-impl Block {
-    fn new(b: &mut Builder, channels: usize, colours: usize) -> Block {
-        let half = channels / 2;
-        let mut layer =
-            |name, io, k| MaskedConv::new(&mut b.scope(name), io, [k, k], Causal::B, colours);
-        Block {
-            down: layer("down", [channels, half], 1),
-            middle: layer("middle", [half, half], 3),
-            up: layer("up", [half, channels], 1),
-        }
-    }
-
-    /// s: [B, H, W, channels] -> the same.
-    fn forward<T: Element>(&self, p: &Bound<T>, s: &Var<T>) -> Var<T> {
-        let h = self.down.forward(p, &s.relu(), Relu);
-        let h = self.middle.forward(p, &h, Relu);
-        self.up.forward_plus(p, &h, s)
-    }
-}
+/// The layers: the first one, blocks, the head. The values of the parameters live in [`Params`].
+pub type PixelCnn = Network<(Centred<Masked>, Vec<Block>, (Relu, Masked, Masked))>;
 
 impl PixelCnn {
     /// A model for images of this kind; see the hyper-parameters of the same names.
@@ -182,163 +144,48 @@ impl PixelCnn {
         blocks: usize,
         head: usize,
     ) -> PixelCnn {
-        let colours = spec.channels;
+        let (colours, half) = (spec.channels, channels / 2);
         assert!(
-            channels / 2 >= colours && head >= colours,
+            half >= colours && head >= colours,
             "pixelcnn: {channels} channels and a head of {head} for {colours} colours"
         );
-        let mut layer =
-            |name, io, k, causal| MaskedConv::new(&mut b.scope(name), io, [k, k], causal, colours);
-        PixelCnn {
-            first: layer("first", [colours, channels], 7, Causal::A),
-            head: [
-                layer("head.0", [channels, head], 1, Causal::B),
-                layer("head.1", [head, colours * pixels.width()], 1, Causal::B),
-            ],
-            blocks: (0..blocks)
-                .map(|i| Block::new(&mut b.scope("blocks").scope(i), channels, colours))
-                .collect(),
-            spec,
-            pixels,
-        }
-    }
-}
-
-impl Autoregressive for PixelCnn {
-    fn spec(&self) -> ImageSpec {
-        self.spec
-    }
-
-    fn pixels(&self) -> Pixels {
-        self.pixels
-    }
-
-    fn logits<T: Element>(&self, p: &Bound<T>, x: &Var<T>, _ordering: usize) -> Var<T> {
-        let (scale, shift) = centring(&self.spec);
-        let s = self.first.forward(p, &x.affine(scale, shift), Identity);
-        let s = self.blocks.iter().fold(s, |s, block| block.forward(p, &s));
-        let h = self.head[0].forward(p, &s.relu(), Relu);
-        let logits = self.head[1].forward(p, &h, Identity);
-        let batch = logits.shape()[0];
-        logits.reshape([batch, logits.shape().elements() / batch.max(1)])
-    }
-
-    fn conditionals<'a>(&'a self, p: &Bound<f32>, _: usize) -> Box<dyn Conditionals + 'a> {
-        let step = |layer| Step::new(layer, p);
-        Box::new(Steps {
-            spec: self.spec,
-            pixels: self.pixels,
-            first: step(&self.first),
-            blocks: (self.blocks.iter())
-                .map(|block| [&block.down, &block.middle, &block.up].map(step))
-                .collect(),
-            head: [step(&self.head[0]), step(&self.head[1])],
-        })
-    }
-
-    /// So few images a lane that a layer's activations stay in the second-level cache.
-    fn spread(&self, _batch_size: usize) -> Spread {
-        Spread::Lanes(if self.first.geometry().out_channels > 64 {
-            1
-        } else {
-            2
-        })
-    }
-}
-
-/// The layers with their parameters, for single pixels.
-struct Steps {
-    spec: ImageSpec,
-    pixels: Pixels,
-    first: Step,
-    /// Down, middle, up.
-    blocks: Vec<[Step; 3]>,
-    head: [Step; 2],
-}
-
-impl Conditionals for Steps {
-    fn spec(&self) -> ImageSpec {
-        self.spec
-    }
-
-    fn begin(&self, count: usize, _classes: Option<&[u32]>) -> Box<dyn Walk + '_> {
-        let numbers = |step: &Step| vec![0.0; count * step.outputs()];
-        let width = self.spec.width;
-        Box::new(Columns {
-            of: self,
-            place: Place::new(self.spec, count),
-            x: Rows::new(self.first.reach(), count, width),
-            first: numbers(&self.first),
-            blocks: (self.blocks.iter())
-                .map(|[down, middle, up]| Column {
-                    down: numbers(down),
-                    rows: Rows::new(middle.reach(), count, width),
-                    middle: numbers(middle),
-                    up: numbers(up),
-                })
-                .collect(),
-            stream: numbers(&self.first),
-            relu: numbers(&self.first),
-            head: numbers(&self.head[0]),
-            logits: numbers(&self.head[1]),
-        })
-    }
-
-    fn draw(&self, parameters: &[f32], temperature: f32, stream: &mut Stream) -> f32 {
-        self.pixels.draw(parameters, temperature, stream)
-    }
-}
-
-/// The column of the pixel at hand in each layer, and the rows that it is computed from. All
-/// are [count, channels of the layer]; what an earlier colour has left there stays for the next.
-struct Columns<'a> {
-    of: &'a Steps,
-    place: Place,
-    x: Rows,
-    first: Vec<f32>,
-    blocks: Vec<Column>,
-    stream: Vec<f32>,
-    relu: Vec<f32>,
-    head: Vec<f32>,
-    logits: Vec<f32>,
-}
-
-/// One block's part of that.
-struct Column {
-    down: Vec<f32>,
-    rows: Rows,
-    middle: Vec<f32>,
-    up: Vec<f32>,
-}
-
-impl Walk for Columns<'_> {
-    fn conditional(&mut self) -> &[f32] {
-        let (at, colour) = (self.place.pixel(), self.place.colour());
-        let Steps {
-            first,
-            blocks,
-            head,
-            ..
-        } = self.of;
-        let (s, relu) = (&mut self.stream[..], &mut self.relu[..]);
-        first.run(colour, self.x.window(at), &mut self.first, Identity);
-        s.copy_from_slice(&self.first);
-        for ([down, middle, up], column) in blocks.iter().zip(&mut self.blocks) {
-            elementwise::unary(Unary::Relu, s, relu);
-            down.run(colour, relu, &mut column.down, Relu);
-            column.rows.put(at, &column.down);
-            middle.run(colour, column.rows.window(at), &mut column.middle, Relu);
-            up.run(colour, &column.middle, &mut column.up, Identity);
-            elementwise::add_assign(s, &column.up);
-        }
-        elementwise::unary(Unary::Relu, s, relu);
-        head[0].run(colour, relu, &mut self.head, Relu);
-        head[1].run(colour, &self.head, &mut self.logits, Identity);
-        self.place.parameters(&self.logits)
-    }
-
-    fn fix(&mut self, values: &[f32]) {
-        let at = self.place.pixel();
-        self.x.put(at, self.place.fix(values));
+        let layer = |b: &mut Builder, name, io, k, mask, activation| {
+            Masked::new(&mut b.scope(name), io, [k, k], mask, colours, activation)
+        };
+        let first = layer(
+            b,
+            "first",
+            [colours, channels],
+            7,
+            Mask::A,
+            Activation::Identity,
+        );
+        let outputs = colours * pixels.width();
+        let head = (
+            Relu,
+            layer(b, "head.0", [channels, head], 1, Mask::B, Activation::Relu),
+            layer(
+                b,
+                "head.1",
+                [head, outputs],
+                1,
+                Mask::B,
+                Activation::Identity,
+            ),
+        );
+        let block = |i: usize| {
+            let mut scope = b.scope("blocks");
+            let b = &mut scope.scope(i);
+            Residual((
+                Relu,
+                layer(b, "down", [channels, half], 1, Mask::B, Activation::Relu),
+                layer(b, "middle", [half, half], 3, Mask::B, Activation::Relu),
+                layer(b, "up", [half, channels], 1, Mask::B, Activation::Identity),
+            ))
+        };
+        let blocks = (0..blocks).map(block).collect();
+        // So few images a lane that a layer's activations stay in the second-level cache.
+        let lanes = if channels > 64 { 1 } else { 2 };
+        Network::of(spec, pixels, (Centred::new(&spec, first), blocks, head)).lanes(lanes)
     }
 }

@@ -4,7 +4,7 @@
 //! p(x) = prod_i p(x_o(i) | x_o(0), .., x_o(i-1))
 //! ```
 //! for an order o of the dimensions. A model that can tell one factor after another cheaply, by
-//! keeping what earlier dimensions left behind, says how in [`Conditionals`] and [`Walk`]; the
+//! keeping what earlier dimensions left behind, says how in [`Ready`] and [`Walk`]; the
 //! loops over it are here, once for all models.
 
 use grad::Tensor;
@@ -12,21 +12,9 @@ use nn::model::{Classes, ImageSpec};
 use nn::random::{Stream, stream, word};
 use rayon::prelude::*;
 
-/// A model with its parameters, ready to go through the dimensions of images in its own order.
-pub trait Conditionals: Sync {
-    /// What the images look like.
-    fn spec(&self) -> ImageSpec;
-
-    /// The dimension that comes i-th, as a position in [H, W, C].
-    fn dimension(&self, i: usize) -> usize {
-        i
-    }
-
-    /// How many classes there are, if the model is conditional.
-    fn classes(&self) -> Option<usize> {
-        None
-    }
-
+/// A model with its parameters, ready to begin walks: what a model itself defines of
+/// [`Conditionals`].
+pub trait Ready: Sync {
     /// How many images walk together on one thread: few enough that what they keep stays in cache,
     /// enough that a step is a matrix product. Results do not depend on it.
     fn together(&self) -> usize {
@@ -39,6 +27,23 @@ pub trait Conditionals: Sync {
     /// # Panics
     /// If a conditional model is not given a class for each image.
     fn begin(&self, count: usize, classes: Option<&[u32]>) -> Box<dyn Walk + '_>;
+}
+
+/// A model with its parameters, ready to go through the dimensions of images in its own order:
+/// what sampling, completion and coding need.
+pub trait Conditionals: Ready {
+    /// What the images look like.
+    fn spec(&self) -> ImageSpec;
+
+    /// The dimension that comes i-th, as a position in [H, W, C].
+    fn dimension(&self, i: usize) -> usize {
+        i
+    }
+
+    /// How many classes there are, if the model is conditional.
+    fn classes(&self) -> Option<usize> {
+        None
+    }
 
     /// A value in [0, 1] from the distribution with these parameters; logits are divided by the
     /// temperature (scales are multiplied by it). Takes the same amount of randomness whatever

@@ -3,12 +3,11 @@
 
 use crate::causal::{At, Begin, Cached, Causal, Pass, Steps};
 use crate::density::Autoregressive;
-use crate::sequential::{Conditionals, Walk};
+use crate::sequential::{Ready, Walk};
 use grad::{Element, Tensor, Var};
 use nn::Bound;
 use nn::dist::pixels::Pixels;
 use nn::model::{Batch, ImageSpec, Spread};
-use nn::random::Stream;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -31,7 +30,7 @@ pub struct Network<N> {
 impl<N: Causal> Network<N> {
     /// A model of images of this kind whose dimensions come row by row, the colours of each pixel
     /// in turn.
-    pub fn new(spec: ImageSpec, pixels: Pixels, layers: N) -> Network<N> {
+    pub fn of(spec: ImageSpec, pixels: Pixels, layers: N) -> Network<N> {
         Network {
             spec,
             pixels,
@@ -123,8 +122,8 @@ impl<N: Causal> Autoregressive for Network<N> {
         self.pixels.nll(&logits, &batch.images).sum()
     }
 
-    fn conditionals<'a>(&'a self, p: &Bound<f32>, _: usize) -> Box<dyn Conditionals + 'a> {
-        Box::new(Ready {
+    fn ready<'a>(&'a self, p: &Bound<f32>, _: usize) -> Box<dyn Ready + 'a> {
+        Box::new(ReadyNetwork {
             of: self,
             layers: self.layers.steps(p),
         })
@@ -152,24 +151,12 @@ impl<N: Causal> Autoregressive for Network<N> {
 }
 
 /// The layers with their parameters.
-struct Ready<'a, N> {
+struct ReadyNetwork<'a, N> {
     of: &'a Network<N>,
     layers: Box<dyn Steps>,
 }
 
-impl<N: Causal> Conditionals for Ready<'_, N> {
-    fn spec(&self) -> ImageSpec {
-        self.of.spec
-    }
-
-    fn dimension(&self, i: usize) -> usize {
-        self.of.dimension(0, i)
-    }
-
-    fn classes(&self) -> Option<usize> {
-        self.of.classes
-    }
-
+impl<N: Causal> Ready for ReadyNetwork<'_, N> {
     fn together(&self) -> usize {
         self.of.together
     }
@@ -196,10 +183,6 @@ impl<N: Causal> Conditionals for Ready<'_, N> {
             parameters: Vec::new(),
             count,
         })
-    }
-
-    fn draw(&self, parameters: &[f32], temperature: f32, stream: &mut Stream) -> f32 {
-        self.of.pixels.draw(parameters, temperature, stream)
     }
 }
 

@@ -26,6 +26,11 @@ pub trait Network: Send + Sync {
     /// Differentiable by both; batch norm follows the mode of the parameters.
     fn hidden(&self, p: &Bound<f32>, x: &Var<f32>) -> Var<f32>;
 
+    /// What all hidden layers answer, `[B, .., C]` each, from the image inward to the last.
+    fn layers(&self, p: &Bound<f32>, x: &Var<f32>) -> Vec<Var<f32>> {
+        vec![self.hidden(p, x)]
+    }
+
     /// How to spread a batch over the cores.
     fn spread(&self, batch_size: usize) -> Spread;
 }
@@ -179,5 +184,9 @@ impl<N: Network> Features for Classify<N> {
 impl<N: Network> Classifier for Classify<N> {
     fn logits(&self, p: &Bound<f32>, x: &Var<f32>) -> Var<f32> {
         self.head.forward(p, &self.network.hidden(p, x))
+    }
+
+    fn layers(&self, p: &Bound<f32>, x: &Var<f32>) -> Vec<Var<f32>> {
+        self.network.layers(p, x)
     }
 }

@@ -210,14 +210,27 @@ impl ConvNet {
 
     /// x: `[B, H, W, C]` in [0, 1] -> `[B, hidden]`.
     pub fn forward<T: Element>(&self, p: &Bound<T>, x: &Var<T>) -> Var<T> {
+        self.forward_through(p, x, |_| {})
+    }
+
+    /// The same, and shows `see` what each layer of whole images answers, `[B, H, W, C]`.
+    fn forward_through<T: Element>(
+        &self,
+        p: &Bound<T>,
+        x: &Var<T>,
+        mut see: impl FnMut(&Var<T>),
+    ) -> Var<T> {
         let mut h = x.clone();
         for stage in &self.stages {
             h = stage.first.forward(p, &h, true);
+            see(&h);
             for [inner, outer] in &stage.blocks {
                 let change = outer.forward(p, &inner.forward(p, &h, true), false);
                 h = (h + change).relu();
+                see(&h);
             }
             h = stage.down.forward(p, &h, true);
+            see(&h);
         }
         let flat = h.reshape([h.shape()[0], self.last.inputs()]);
         self.last.forward_with(p, &flat, Activation::Relu)
@@ -231,6 +244,13 @@ impl Network for ConvNet {
 
     fn hidden(&self, p: &Bound<f32>, x: &Var<f32>) -> Var<f32> {
         self.forward(p, x)
+    }
+
+    fn layers(&self, p: &Bound<f32>, x: &Var<f32>) -> Vec<Var<f32>> {
+        let mut seen = Vec::new();
+        let last = self.forward_through(p, x, |h| seen.push(h.clone()));
+        seen.push(last);
+        seen
     }
 
     fn spread(&self, batch_size: usize) -> Spread {

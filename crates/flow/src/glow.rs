@@ -4,13 +4,17 @@
 //! arXiv:1807.03039, section 3.
 //!
 //! ```text
-//! y - 1/2 -> scales times:
+//! y -> logit -> scales times:
 //!     squeeze                                        [H, W, C] -> [H/2, W/2, 4 C]
 //!     depth times: act norm, 1x1, affine coupling    its network 3x3, 1x1, 3x3, the last from 0
 //!     half of the channels are done, scaled and shifted by a network of the rest
 //! ```
+//!
+//! The paper, whose images are natural ones, has y - 1/2 in place of the logit: logit=0. For alpha
+//! see `realnvp`.
 
 use crate::coupling::{Coupling, Partition, Transform};
+use crate::density::FlowModel;
 use crate::dequantise;
 use crate::layer::Flow;
 use crate::mix::Mix;
@@ -19,11 +23,10 @@ use crate::net::{ConvSizes, Net};
 use crate::norm::ActNorm;
 use crate::options::{self, CONDITIONAL};
 use crate::prior::Prior;
-use nn::Builder;
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::model::{Built, Entry, Preset, Recipe, Setup};
-use nn::optim::Optimiser;
 use nn::schedule::Schedule;
+use nn::{Builder, Params};
 
 pub(crate) const ENTRY: Entry = Entry::new(
     "glow",
@@ -43,7 +46,7 @@ pub(crate) const ENTRY: Entry = Entry::new(
         meaning: "channels inside a coupling's network",
         default: Value::Count(64),
     },
-    options::logit(0.0),
+    options::logit(1e-6),
     dequantise::KIND,
     CONDITIONAL,
 ])
@@ -56,27 +59,36 @@ pub(crate) const ENTRY: Entry = Entry::new(
 scales = 3
 depth = 12
 channels = 96
+logit = 0.0
 ",
 }])
 .accepts(options::levels)
 .small(&[("scales", "1"), ("depth", "2"), ("channels", "4")]);
 
-/// Adam at 1e-3 after a warm-up, falling along a cosine, and batches of 64.
+/// Muon at 0.01, falling along a cosine, and batches of 32 (the paper: Adamax at 1e-3).
 fn recipe(_: &Setup) -> Recipe {
-    Recipe::new("nll", Optimiser::adam(1e-3))
-        .schedule(Schedule::WarmupCosine { steps: 500 })
-        .batch_size(64)
-        .epochs(20)
+    Recipe::new("nll", options::muon())
+        .schedule(Schedule::WarmupCosine { steps: 200 })
+        .batch_size(32)
+        .epochs(10)
         .clip_norm(200.0)
 }
 
 fn build(setup: &Setup) -> Result<Built, HyperError> {
+    options::built(glow(setup))
+}
+
+/// The model `glow` and its first parameters.
+///
+/// # Errors
+/// If the hyper-parameters do not go with the images or with each other.
+pub fn glow(setup: &Setup) -> Result<(FlowModel, Params<f32>), HyperError> {
     let (hypers, spec) = (setup.hypers, setup.image);
     let scales = multiscale::check(hypers, &spec)?;
     let (depth, channels) = (hypers.count("depth"), hypers.count("channels"));
     let entrance = options::entrance(setup)?;
     let spread = options::lanes;
-    options::built(
+    options::model(
         setup,
         entrance,
         Prior::Normal,

@@ -14,6 +14,7 @@
 //! alone, whose pixels span 1/256. For the same reason there is a shift.
 
 use crate::coupling::{Coupling, Partition, Transform};
+use crate::density::FlowModel;
 use crate::dequantise;
 use crate::layer::Flow;
 use crate::net::Net;
@@ -21,6 +22,7 @@ use crate::norm::{ActNorm, Fit};
 use crate::options::{self, CONDITIONAL};
 use crate::prior::Prior;
 use crate::shape::{Flatten, Permute};
+use nn::Params;
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::model::{Built, Entry, Preset, Recipe, Setup};
 use nn::optim::Optimiser;
@@ -46,16 +48,16 @@ pub(crate) const ENTRY: Entry =
         .recipe(recipe)
         .presets(&[Preset {
             name: "quick",
-            about: "networks of a fifth of the size and a falling rate; minutes for MNIST",
+            about: "three hidden layers of half the size, small batches, a larger rate that falls",
             settings: "\
-batch_size = 256
-epochs = 20
+batch_size = 128
+epochs = 10
 [schedule]
 kind = \"warmup-cosine\"
 steps = 200
 [optimisers.nll]
 kind = \"adam\"
-lr = 0.001
+lr = 0.003
 [hypers]
 hidden = [500, 500, 500]
 ",
@@ -73,6 +75,14 @@ fn recipe(_: &Setup) -> Recipe {
 }
 
 fn build(setup: &Setup) -> Result<Built, HyperError> {
+    options::built(nice(setup))
+}
+
+/// The model `nice` and its first parameters.
+///
+/// # Errors
+/// If the hyper-parameters do not go with the images or with each other.
+pub fn nice(setup: &Setup) -> Result<(FlowModel, Params<f32>), HyperError> {
     let (hypers, spec) = (setup.hypers, setup.image);
     let dims = spec.dims();
     let couplings = hypers.count("couplings");
@@ -83,11 +93,11 @@ fn build(setup: &Setup) -> Result<Built, HyperError> {
     let entrance = Flow::new()
         .then(Flatten([spec.height, spec.width, spec.channels]))
         .then(Permute::even_odd(dims));
-    let spread = match dims * hidden[0] > 1 << 18 {
-        true => options::whole,
-        false => options::halves,
-    };
-    options::built(
+    let sizes = [&[dims / 2], &hidden[..], &[dims / 2]].concat();
+    let product = |io: &[usize]| io[0].saturating_mul(io[1]);
+    let weights = sizes.windows(2).map(product).fold(0, usize::saturating_add);
+    let spread = options::products(weights.saturating_mul(couplings));
+    options::model(
         setup,
         entrance,
         Prior::Logistic,

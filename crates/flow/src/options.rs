@@ -6,7 +6,8 @@ use crate::layer::Flow;
 use crate::logit::{Logit, Shift};
 use crate::prior::Prior;
 use nn::hyper::{Hyper, HyperError, Hypers, Value};
-use nn::model::{Accepts, Built, Setup, Spread};
+use nn::model::{Accepts, Built, Model, Setup, Spread};
+use nn::optim::Optimiser;
 use nn::{Builder, Params};
 
 /// Whether a flow is told the class of an image.
@@ -59,14 +60,14 @@ pub(crate) fn entrance(setup: &Setup) -> Result<Flow, HyperError> {
 }
 
 /// A model from its layers: `layers` adds them to the entrance.
-pub(crate) fn built(
+pub(crate) fn model(
     setup: &Setup,
     entrance: Flow,
     prior: Prior,
     spread: fn(usize) -> Spread,
     ascends: bool,
     layers: impl FnOnce(&mut Builder, Flow, Option<usize>) -> Result<Flow, HyperError>,
-) -> Result<Built, HyperError> {
+) -> Result<(FlowModel, Params<f32>), HyperError> {
     let classes = classes(setup)?;
     let mut params = Params::new();
     let mut b = Builder::new(&mut params, setup.seed);
@@ -80,15 +81,42 @@ pub(crate) fn built(
         spread,
         ascends,
     };
-    if let Some(batch) = setup.data.first(SEEN) {
+    // A builder that lacks the memory for a model makes empty tensors, and its caller refuses it.
+    let whole = params.iter().all(|param| !param.value.is_empty());
+    if let Some(batch) = setup.data.first(SEEN).filter(|_| whole) {
         model.begin(&mut params, &batch);
     }
-    Ok((Box::new(model), params))
+    Ok((model, params))
+}
+
+/// The same, as a table's constructor gives it.
+pub(crate) fn built(
+    made: Result<(FlowModel, Params<f32>), HyperError>,
+) -> Result<Built, HyperError> {
+    made.map(|(model, params)| (Box::new(model) as Box<dyn Model>, params))
+}
+
+/// How flows of images are trained: the gradient of a convolution made orthogonal.
+pub(crate) fn muon() -> Optimiser {
+    Optimiser::Muon {
+        lr: 0.01,
+        momentum: 0.9,
+        weight_decay: 0.01,
+    }
 }
 
 /// Small micro-batches, so that the maps of a lane stay in the cache.
 pub(crate) fn lanes(batch_size: usize) -> Spread {
     Spread::Lanes(batch_size.div_ceil(2).clamp(1, 8))
+}
+
+/// How models of matrix products with so many weights are spread: where a gradient is as large as
+/// that of the papers' networks, no lane gets one of its own.
+pub(crate) fn products(weights: usize) -> fn(usize) -> Spread {
+    match weights > 6 << 20 {
+        true => whole,
+        false => halves,
+    }
 }
 
 /// Two micro-batches, where layers are matrix products.

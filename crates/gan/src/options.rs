@@ -49,6 +49,15 @@ pub(crate) const WASSERSTEIN: &[&str] = &[
 pub(crate) const SMALL: &[(&str, &str)] =
     &[("hidden", "12,8"), ("channels", "3"), ("latents", "4")];
 
+/// The same with turns of the critic that are short enough for the generator to play, too.
+pub(crate) const SMALL_TURNS: &[(&str, &str)] = &[
+    ("hidden", "12,8"),
+    ("channels", "3"),
+    ("latents", "4"),
+    ("discriminator_steps", "2"),
+    ("long_discriminator_steps", "3"),
+];
+
 const fn hyper(name: &'static str, meaning: &'static str, default: Value) -> Hyper {
     Hyper {
         name,

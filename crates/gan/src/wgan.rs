@@ -5,7 +5,7 @@
 //! step, batches of 64; DCGAN's players. The long turns at the beginning and at every 500th
 //! generator step are those of the authors' code.
 
-use crate::options::{self, BATCH_NORM, CONV, Defaults, SMALL, WASSERSTEIN};
+use crate::options::{self, BATCH_NORM, CONV, Defaults, SMALL_TURNS, WASSERSTEIN};
 use nn::hyper::Hyper;
 use nn::model::{Entry, Recipe, Setup};
 use nn::optim::Optimiser;
@@ -29,7 +29,7 @@ pub(crate) const ENTRY: Entry =
         .paper("Arjovsky et al. 2017, arXiv:1701.07875")
         .hypers(HYPERS)
         .recipe(recipe)
-        .small(SMALL);
+        .small(SMALL_TURNS);
 
 fn recipe(setup: &Setup) -> Recipe {
     options::recipe(setup, Optimiser::rms_prop)

@@ -5,7 +5,7 @@
 //! and 0.9, batches of 64. The critic has no batch norm, since the penalty is on the gradient of
 //! each image alone; `discriminator_norm=layer` is what section 4 recommends in its place.
 
-use crate::options::{self, BATCH_NORM, CONV, Defaults, NO_NORM, SMALL, WASSERSTEIN};
+use crate::options::{self, BATCH_NORM, CONV, Defaults, NO_NORM, SMALL_TURNS, WASSERSTEIN};
 use nn::hyper::Hyper;
 use nn::model::{Entry, Recipe, Setup};
 
@@ -31,7 +31,7 @@ pub(crate) const ENTRY: Entry = Entry::new(
 .paper("Gulrajani et al. 2017, arXiv:1704.00028")
 .hypers(HYPERS)
 .recipe(recipe)
-.small(SMALL);
+.small(SMALL_TURNS);
 
 fn recipe(setup: &Setup) -> Recipe {
     options::recipe(setup, |lr| options::adam(setup, lr, 0.9))

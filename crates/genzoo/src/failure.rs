@@ -140,7 +140,8 @@ fn hint(error: &train::Error) -> Option<&'static str> {
             "nothing was changed; put the file back as it was written, or begin a new run"
         }
         Error::Data { expected, .. } if expected.starts_with("binary pixels") => {
-            "grey pixels are not a Bernoulli likelihood: use --binarize dynamic or static"
+            "grey pixels are not a Bernoulli likelihood: use --binarize dynamic or static, or where \
+             the model has the option another distribution, as --set pixels=logistics"
         }
         _ => return None,
     })

@@ -9,6 +9,8 @@ use train::{Images, Session, Trained};
 /// Images on `samples.png`, and on `reconstructions.png` beside their originals.
 const SAMPLES: usize = 64;
 const RECONSTRUCTIONS: usize = 32;
+/// Chains on `chains.png`, and the images of each.
+const CHAINS: [usize; 2] = [8, 20];
 
 /// Draws samples and reconstructions with the run's best parameters; tells where they are.
 pub(crate) fn draw(session: &Session, entry: &Entry, data: &Dataset) -> anyhow::Result<String> {
@@ -21,6 +23,16 @@ pub(crate) fn draw(session: &Session, entry: &Entry, data: &Dataset) -> anyhow::
         let images = sampler.sample(&bound, &request);
         Picture::grid(&images, square(SAMPLES)).save(&dir.samples())?;
         text += &format!("\nsamples  {}", dir.samples().display());
+    }
+    if let Some(chain) = trained.model.chain() {
+        let [count, frames] = CHAINS;
+        let images = chain.frames(&bound, &SampleRequest::new(count, config.seed), frames);
+        let path = dir.path().join("chains.png");
+        Picture::grid(&images, frames).save(&path)?;
+        text += &format!(
+            "\nchains   {} (a row each, a step from image to image)",
+            path.display()
+        );
     }
     let valid = Images::evaluation(data, Split::Valid, config.binarize);
     let count = valid.len().min(RECONSTRUCTIONS);

@@ -1,14 +1,15 @@
 #![forbid(unsafe_code)]
 #![doc = include_str!("../README.md")]
 
-mod chart;
 mod commands;
 mod data_source;
+mod draw;
 mod failure;
 mod finished;
 mod gallery;
 mod interrupt;
 mod judging;
+mod npy;
 mod output;
 mod picture;
 mod pixels;
@@ -18,7 +19,8 @@ mod suggest;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    bench, complete, compress, data, eval, fool, import, inspect, judge, models, sample, train,
+    bench, complete, compress, data, eval, finetune, fool, import, inspect, judge, latent, models,
+    sample, train,
 };
 use std::process::ExitCode;
 
@@ -55,9 +57,17 @@ enum Command {
     Judge(judge::Args),
     /// Find what fools a classifier and what it looks for.
     Fool(fool::Args),
+    /// Look into the code of a trained model: maps, traversals, interpolations, arrays.
+    Latent(latent::Args),
+    /// Put a classifier on a trained encoder, and compare it with one that begins at random.
+    Finetune(finetune::Args),
     /// Draw what is missing in images into a PNG file.
     Complete(complete::Args),
     /// Compress images without loss, with a trained model's probabilities.
+    ///
+    /// A model whose likelihood averages over several orderings of the pixels codes by the first
+    /// of them. The file is then as long as that ordering alone promises, which
+    /// `eval --orderings 1` tells, and says by which of how many it was coded.
     Compress(compress::Args),
     /// Give back the files that `compress` was given.
     Decompress(compress::BackArgs),
@@ -107,6 +117,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sample(args) => sample::run(args),
         Command::Judge(args) => judge::run(args),
         Command::Fool(args) => fool::run(args),
+        Command::Latent(args) => latent::run(args),
+        Command::Finetune(args) => finetune::run(args),
         Command::Complete(args) => complete::run(args),
         Command::Compress(args) => compress::run(args),
         Command::Decompress(args) => compress::back(args),

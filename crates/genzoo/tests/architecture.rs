@@ -13,8 +13,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("autoregressive", &["nn", "grad", "kernels"]),
     ("vae", &["nn", "grad", "kernels"]),
     ("classifier", &["nn", "grad", "kernels"]),
-    ("judge", &["classifier", "nn", "grad", "kernels"]),
-    ("gan", &["judge", "nn", "grad", "kernels"]),
+    ("judge", &["nn", "grad", "kernels"]),
+    ("gan", &["nn", "grad", "kernels"]),
     ("flow", &["nn", "grad", "autoregressive"]),
     ("markov", &["nn", "grad", "kernels"]),
     ("train", &["nn", "grad", "dataset"]),
@@ -35,6 +35,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "markov",
             "train",
         ],
+    ),
+    (
+        "battery",
+        &["grad", "nn", "dataset", "lossless", "train", "genzoo"],
     ),
 ];
 
@@ -89,7 +93,14 @@ fn every_crate_is_in_the_table_and_stands_alone() {
             "crates/{name}/README.md says nothing"
         );
         let manifest = manifest(&dir.join("Cargo.toml"));
-        for key in ["version", "edition", "rust-version", "license"] {
+        let shared = [
+            "version",
+            "edition",
+            "rust-version",
+            "license",
+            "repository",
+        ];
+        for key in shared {
             let inherited = manifest["package"][key].get("workspace").is_some();
             assert!(
                 inherited,
@@ -114,6 +125,120 @@ fn every_crate_is_in_the_table_and_stands_alone() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn every_library_has_an_example() {
+    for (name, _) in MAY_IMPORT.iter().filter(|(name, _)| *name != "genzoo") {
+        let mut examples = Vec::new();
+        sources(
+            &root().join("crates").join(name).join("examples"),
+            &mut examples,
+        );
+        assert!(!examples.is_empty(), "crates/{name}/examples is empty");
+    }
+}
+
+/// What the registry shows of a package, and the licences that travel with it.
+#[test]
+fn every_crate_can_be_published() {
+    for (name, _) in MAY_IMPORT {
+        let dir = root().join("crates").join(name);
+        let manifest = manifest(&dir.join("Cargo.toml"));
+        let package = manifest["package"].as_table().unwrap();
+        let full = package["name"].as_str().unwrap();
+        assert!(
+            package.get("publish").is_none() && full.starts_with("genzoo"),
+            "{full}"
+        );
+        for key in ["description", "readme"] {
+            assert!(package[key].as_str().is_some(), "{full}: no {key}");
+        }
+        let page = format!("https://docs.rs/{full}");
+        assert_eq!(package["documentation"].as_str(), Some(&page[..]), "{full}");
+        for key in ["keywords", "categories"] {
+            let words = package[key].as_array().unwrap();
+            assert!((1..=5).contains(&words.len()), "{full}: {key} {words:?}");
+            let fits = |word: &toml::Value| word.as_str().is_some_and(|word| word.len() <= 20);
+            assert!(
+                key != "keywords" || words.iter().all(fits),
+                "{full}: keywords of at most 20 letters, found {words:?}"
+            );
+        }
+        for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
+            let text = fs::read_to_string(root().join(licence)).unwrap();
+            let found = fs::read_to_string(dir.join(licence)).unwrap_or_default();
+            assert!(found == text, "crates/{name}/{licence} is not the root's");
+        }
+    }
+    let benches = manifest(&root().join("benches/Cargo.toml"));
+    assert_eq!(benches["package"]["publish"].as_bool(), Some(false));
+}
+
+/// Crates that compile C or look for a C library of the system.
+const BUILDS_C: &[&str] = &[
+    "autotools",
+    "bindgen",
+    "cc",
+    "cmake",
+    "meson",
+    "nasm-rs",
+    "pkg-config",
+    "system-deps",
+    "vcpkg",
+];
+/// Crates called `-sys` that are declarations alone: nothing is compiled or looked for.
+const ONLY_DECLARES: &[&str] = &["js-sys", "linux-raw-sys", "windows-sys"];
+
+/// Over all targets and features, so this may be stricter than a build needs. `deny.toml` says
+/// the same for who has that tool.
+#[test]
+fn nothing_that_is_built_by_default_needs_c() {
+    let lock = manifest(&root().join("Cargo.lock"));
+    let packages = lock["package"].as_array().unwrap();
+    let workspace = manifest(&root().join("Cargo.toml"));
+    let mut reached: Vec<String> = Vec::new();
+    for (name, _) in MAY_IMPORT {
+        let dir = root().join("crates").join(name);
+        assert!(!dir.join("build.rs").exists(), "{name} has a build script");
+        let manifest = manifest(&dir.join("Cargo.toml"));
+        for table in ["dependencies", "build-dependencies"] {
+            for import in names_in(&manifest, table) {
+                let shared = &workspace["workspace"]["dependencies"][&import[..]];
+                let package = shared.get("package").and_then(toml::Value::as_str);
+                reached.push(package.unwrap_or(&import).into());
+            }
+        }
+    }
+    let mut next = 0;
+    while next < reached.len() {
+        let name = reached[next].clone();
+        next += 1;
+        // What a crate of ours needs for its tests alone is in the lock file, too.
+        if name.starts_with("genzoo") {
+            continue;
+        }
+        let named = |package: &&toml::Value| package["name"].as_str() == Some(&name);
+        let of_name: Vec<_> = packages.iter().filter(named).collect();
+        assert!(!of_name.is_empty(), "Cargo.lock does not know {name}");
+        for package in of_name {
+            let imports = package.get("dependencies").and_then(toml::Value::as_array);
+            for import in imports.into_iter().flatten() {
+                let import = import.as_str().unwrap().split(' ').next().unwrap();
+                if !reached.iter().any(|known| known == import) {
+                    reached.push(import.into());
+                }
+            }
+        }
+    }
+    assert!(reached.iter().any(|name| name == "rayon-core"));
+    for name in reached {
+        let binds = name.ends_with("-sys") && !ONLY_DECLARES.contains(&&name[..]);
+        assert!(
+            !binds && !BUILDS_C.contains(&&name[..]),
+            "{name} needs C; the default build does without"
+        );
     }
 }
 

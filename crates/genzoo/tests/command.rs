@@ -187,6 +187,7 @@ fn eval_tells_nats_and_bits() {
         "nats_standard_error",
         "bits_per_dim",
         "bound",
+        "scores",
         "classes",
     ];
     assert_eq!(keys(&json), expected);
@@ -267,6 +268,8 @@ fn bench_measures() {
     let json = ok(Path::new("."), &[&args[..], &["--json"]].concat());
     let expected = [
         "model",
+        "image",
+        "levels",
         "batch_size",
         "threads",
         "images_per_second",

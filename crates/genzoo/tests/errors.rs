@@ -2,22 +2,9 @@
 
 mod common;
 
-use common::{RUN, genzoo, ok, text, train};
+use common::{RUN, fails, ok, text, train};
 use std::fs;
-use std::path::Path;
 use std::process::Command;
-
-/// Runs the command, which must fail with this exit code and nothing on standard output; gives its
-/// standard error.
-#[track_caller]
-fn fails(dir: &Path, code: i32, args: &[&str]) -> String {
-    let output = genzoo(dir, args);
-    let error = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {error}");
-    assert_eq!(text(&output.stdout), "", "{args:?}");
-    assert!(!error.contains("panicked"), "{args:?}: {error}");
-    error.into()
-}
 
 #[test]
 fn wrong_usage_exits_2_and_suggests_the_near_word() {

@@ -1,6 +1,7 @@
 #![forbid(unsafe_code)]
 #![doc = include_str!("../README.md")]
 
+pub mod chart;
 mod classes;
 mod eigen;
 pub mod fool;

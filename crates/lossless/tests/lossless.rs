@@ -2,11 +2,11 @@
 //! bytes are refused.
 
 use autoregressive::density::{Density, nll_of};
-use autoregressive::lossless::{Archive, Codec, Error, Levels};
 use autoregressive::{
     Autoregressive, GatedPixelCnn, GatedSizes, Made, MadeOptions, PixelCnn, Pixels,
 };
 use grad::Tensor;
+use lossless::{Archive, Codec, Error, Levels};
 use nn::model::{ImageSpec, SampleRequest, Sampler};
 use nn::{Builder, Params};
 use proptest::prelude::*;
@@ -26,12 +26,7 @@ fn built<M: Autoregressive>(make: impl Fn(&mut Builder) -> M) -> (Density<M>, Pa
 
 /// Images drawn from the model, of the classes in turn if it is conditional.
 fn drawn<M: Autoregressive>(model: &Density<M>, params: &Params<f32>, count: usize) -> Levels {
-    let request = SampleRequest {
-        count,
-        seed: 1,
-        class: None,
-    };
-    let images = model.sample(&params.constants(), &request);
+    let images = model.sample(&params.constants(), &SampleRequest::new(count, 1));
     let top = (model.0.spec().levels - 1) as f32;
     let class = |classes: usize| (0..count).map(|i| (i % classes) as u32).collect();
     Levels {
@@ -108,12 +103,7 @@ fn images_come_back_and_take_as_many_bits_as_the_likelihood_says() {
     check("pixelcnn", |b| {
         PixelCnn::new(b, SPEC, Pixels::Bernoulli, 8, 2, 6)
     });
-    let colour = ImageSpec {
-        height: 3,
-        channels: 3,
-        levels: 256,
-        ..SPEC
-    };
+    let colour = ImageSpec::new(3, 4, 3, 256);
     let pixels = Pixels::of(&colour);
     check("softmax", |b| PixelCnn::new(b, colour, pixels, 12, 1, 9));
     let pixels = Pixels::Logistics {
@@ -163,7 +153,7 @@ fn other_weights_architectures_and_instruction_sets_are_refused() {
     );
     let renamed = error(&Codec::new(&MODEL.0, &MODEL.1, SPEC, "pixelcnn, seed 2").unwrap());
     assert!(renamed.contains("the weights"), "{renamed}");
-    let larger = ImageSpec { height: 6, ..SPEC };
+    let larger = SPEC.with_size(6, 4);
     let (model, params) = built(|b| PixelCnn::new(b, larger, Pixels::Bernoulli, 4, 1, 4));
     let resized = error(&Codec::new(&model, &params, larger, "pixelcnn").unwrap());
     assert_eq!(

@@ -20,18 +20,18 @@
 //!
 //! With several draws of h2 an image the bound is that of Burda et al. 2016 instead, h1 summed out.
 
+use crate::layer::weight;
 use crate::machine::{Machine, base_rate};
-use crate::partition::{self, Effort, Partition};
-use crate::rbm::{beginnings, weight};
-use crate::trainer::{self, Trainer, Vars};
+use crate::partition::{self, Effort, Partition, beginnings};
+use crate::trainer::{self, Sides, Trainer, Vars};
 use crate::{exact, gibbs, noise, pixels};
 
 use grad::kernels::reduce::dot;
 use grad::{Tensor, Var};
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::model::{
-    Ask, Built, Chain, Completer, CompletionRequest, Entry, Features, Figure, ImageSpec, Kind, Loss,
-    Model, Prepared, Recipe, SampleRequest, Sampler, Score, ScoreInfo, Scored, SetAsk, Setup,
+    Ask, Built, Chain, Completer, CompletionRequest, Entry, Features, Figure, ImageSpec, Kind,
+    Loss, Model, Prepared, Recipe, SampleRequest, Sampler, Score, ScoreInfo, Scored, SetAsk, Setup,
     Spread, Step, Takes,
 };
 use nn::optim::Optimiser;
@@ -40,41 +40,43 @@ use nn::schedule::Schedule;
 use nn::stats::log_mean_exp;
 use nn::{Bound, Builder, ParamId, Params};
 
-pub(crate) const ENTRY: Entry = Entry::new("dbm", "deep Boltzmann machine, two hidden layers", build)
-    .paper("Salakhutdinov & Hinton 2009; Montavon & Mueller 2012")
-    .hypers(&[
-        Hyper {
-            name: "hidden",
-            meaning: "units of the two hidden layers, from the pixels up",
-            default: Value::Counts(&[500, 500]),
-        },
-        Hyper {
-            name: "mean_field",
-            meaning: "updates of mean field an image",
-            default: Value::Count(10),
-        },
-        trainer::STEPS,
-        trainer::CHAINS,
-        trainer::REPLICAS,
-        trainer::CENTRING,
-        partition::CHAINS,
-        partition::TEMPERATURES,
-    ])
-    .recipe(recipe)
-    .binary()
-    .small(&[
-        ("hidden", "8,5"),
-        ("chains", "7"),
-        ("ais_chains", "20"),
-        ("ais_temperatures", "50"),
-    ]);
+pub(crate) const ENTRY: Entry =
+    Entry::new("dbm", "deep Boltzmann machine, two hidden layers", build)
+        .paper("Salakhutdinov & Hinton 2009; Montavon & Mueller 2012")
+        .hypers(&[
+            Hyper {
+                name: "hidden",
+                meaning: "units of the two hidden layers, from the pixels up",
+                default: Value::Counts(&[500, 500]),
+            },
+            Hyper {
+                name: "mean_field",
+                meaning: "updates of mean field an image",
+                default: Value::Count(10),
+            },
+            trainer::PERSISTENT,
+            trainer::STEPS,
+            trainer::CHAINS,
+            trainer::REPLICAS,
+            trainer::CENTRING,
+            partition::CHAINS,
+            partition::TEMPERATURES,
+        ])
+        .recipe(recipe)
+        .binary()
+        .small(&[
+            ("hidden", "8,5"),
+            ("chains", "7"),
+            ("ais_chains", "20"),
+            ("ais_temperatures", "50"),
+        ]);
 
 /// As a restricted Boltzmann machine, at a smaller rate.
 fn recipe(_: &Setup) -> Recipe {
     Recipe::new("free_energy", Optimiser::sgd(0.02))
         .schedule(Schedule::Cosine)
         .batch_size(100)
-        .epochs(50)
+        .epochs(100)
         .ema(0.999)
 }
 
@@ -85,7 +87,11 @@ fn build(setup: &Setup) -> Result<Built, HyperError> {
         let reason = format!("hidden: expected two layers, found {}", hidden.len());
         return Err(setup.hypers.unfit(reason));
     };
-    let model = Dbm::new(&mut Builder::new(&mut params, setup.seed), setup, [first, second]);
+    let model = Dbm::new(
+        &mut Builder::new(&mut params, setup.seed),
+        setup,
+        [first, second],
+    );
     Ok((Box::new(model), params))
 }
 
@@ -112,8 +118,13 @@ impl Dbm {
         let d = setup.image.dims();
         let means = setup.data.mean();
         let logits: Vec<f32> = means.iter().copied().map(base_rate).collect();
-        let zeros = |b: &mut Builder, n: usize| b.param("bias", [n], |shape, _| Tensor::zeros(shape));
-        let units = [means, &vec![0.5; h2]].concat();
+        let zeros =
+            |b: &mut Builder, n: usize| b.param("bias", [n], |shape, _| Tensor::zeros(shape));
+        let sides = Sides {
+            means: &[means, &vec![0.5; h2]].concat(),
+            hidden: h1,
+            gaussian: false,
+        };
         Dbm {
             spec: setup.image,
             hidden: [h1, h2],
@@ -122,9 +133,12 @@ impl Dbm {
                 weight(&mut b.scope("layers.1"), "weight", h1, h2),
             ],
             visible_bias: b.param("visible_bias", [d], |shape, _| Tensor::new(shape, &logits)),
-            biases: [zeros(&mut b.scope("layers.0"), h1), zeros(&mut b.scope("layers.1"), h2)],
+            biases: [
+                zeros(&mut b.scope("layers.0"), h1),
+                zeros(&mut b.scope("layers.1"), h2),
+            ],
             mean_field: setup.hypers.count("mean_field"),
-            trainer: Trainer::new(b, setup.hypers, &units, h1, false, setup.seed),
+            trainer: Trainer::new(b, setup, &sides),
             effort: Effort::of(setup.hypers),
         }
     }
@@ -160,7 +174,10 @@ impl Dbm {
         let below = Var::constant(v.clone()).matmul(&w1) + &c1;
         // The second layer begins at what its biases say.
         let n = v.shape()[0];
-        let mut mu2 = c2.sigmoid().reshape([1, self.hidden[1]]).broadcast_to([n, self.hidden[1]]);
+        let mut mu2 = c2
+            .sigmoid()
+            .reshape([1, self.hidden[1]])
+            .broadcast_to([n, self.hidden[1]]);
         let mut mu1 = below.clone();
         for _ in 0..updates {
             mu1 = (&below + mu2.matmul_with(&w2, false, true)).sigmoid();
@@ -179,7 +196,11 @@ impl Dbm {
     fn pixels(&self, units: &[f32]) -> Tensor<f32> {
         let d = self.spec.dims();
         let rows = units.chunks_exact(d + self.hidden[1]);
-        pixels::pixels(&self.spec, rows.flat_map(|row| &row[..d]).copied().collect(), false)
+        pixels::pixels(
+            &self.spec,
+            rows.flat_map(|row| &row[..d]).copied().collect(),
+            false,
+        )
     }
 
     /// The bound on -log p(v) less log Z of each image, by mean field.
@@ -213,7 +234,10 @@ impl Dbm {
             let mut draws = mu2.clone();
             noise::bernoulli(draws.make_mut(), h2, &mut streams);
             let energies = machine.free_energy(self.filled(&v, &draws).data());
-            let rows = mu2.data().chunks_exact(h2).zip(draws.data().chunks_exact(h2));
+            let rows = mu2
+                .data()
+                .chunks_exact(h2)
+                .zip(draws.data().chunks_exact(h2));
             for ((list, energy), (mu, draw)) in log_weights.iter_mut().zip(energies).zip(rows) {
                 list.push(-energy - log_probability(mu, draw));
             }
@@ -225,13 +249,24 @@ impl Dbm {
 /// The entropy of independent units that are 1 with these probabilities, in nats.
 fn entropy(means: &[f32]) -> f64 {
     let term = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
-    means.iter().map(|&p| term(f64::from(p)) + term(1.0 - f64::from(p))).sum()
+    means
+        .iter()
+        .map(|&p| term(f64::from(p)) + term(1.0 - f64::from(p)))
+        .sum()
 }
 
 /// log of the probability of independent units, 1 with these probabilities, to be as they are.
 pub(crate) fn log_probability(means: &[f32], units: &[f32]) -> f64 {
     let units = means.iter().zip(units);
-    units.map(|(&p, &x)| if x > 0.5 { f64::from(p).ln() } else { (-f64::from(p)).ln_1p() }).sum()
+    units
+        .map(|(&p, &x)| {
+            if x > 0.5 {
+                f64::from(p).ln()
+            } else {
+                (-f64::from(p)).ln_1p()
+            }
+        })
+        .sum()
 }
 
 impl Model for Dbm {
@@ -240,7 +275,12 @@ impl Model for Dbm {
         let [_, second] = self.mean_field(step.p, &v, self.mean_field);
         let joint = self.joint(step.p);
         // With mu2 in its place, the means of the hidden units are the next mu1.
-        self.trainer.loss(step, &self.vars(step.p, &joint), &self.filled(&v, &second))
+        self.trainer.loss(
+            step,
+            &self.vars(step.p, &joint),
+            &self.filled(&v, &second),
+            1.0,
+        )
     }
 
     fn spread(&self, batch_size: usize) -> Spread {
@@ -285,11 +325,21 @@ impl Score for Dbm {
             let v = step.batch.rows();
             let [_, mut second] = self.mean_field(step.p, &v, self.mean_field);
             let streams = (0..v.shape()[0]).map(|i| step.batch.stream(i, word("second layer")));
-            noise::bernoulli(second.make_mut(), self.hidden[1], &mut streams.collect::<Vec<_>>());
+            noise::bernoulli(
+                second.make_mut(),
+                self.hidden[1],
+                &mut streams.collect::<Vec<_>>(),
+            );
             self.filled(&v, &second)
         });
         let machine = self.machine(&ask.params.constants());
-        Box::new(Partition::of(machine, effort, &means, starts.data(), ask.seed))
+        Box::new(Partition::of(
+            machine,
+            effort,
+            &means,
+            starts.data(),
+            ask.seed,
+        ))
     }
 
     fn of(&self, step: &Step, ask: &Ask) -> Vec<Vec<f64>> {
@@ -328,7 +378,9 @@ impl Completer for Dbm {
     fn complete(&self, p: &Bound<f32>, request: &CompletionRequest) -> Tensor<f32> {
         let (d, h2) = (self.spec.dims(), self.hidden[1]);
         let rows = request.images.data().chunks_exact(d);
-        let given: Vec<f32> = rows.flat_map(|row| [row, &vec![0.0; h2]].concat()).collect();
+        let given: Vec<f32> = rows
+            .flat_map(|row| [row, &vec![0.0; h2]].concat())
+            .collect();
         let known = [&request.known[..], &vec![false; h2]].concat();
         let machine = self.machine(p).packed();
         let units = gibbs::complete(&machine, &given, &known, request.seed, gibbs::STEPS);

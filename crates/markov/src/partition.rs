@@ -4,8 +4,9 @@
 use crate::ais::{self, Annealed};
 use crate::exact;
 use crate::machine::{Machine, Path};
+use grad::Tensor;
 use nn::hyper::{Hyper, Hypers, Value};
-use nn::model::{Better, Figure, ImageSource, Kind, NATS, ScoreInfo};
+use nn::model::{Batch, Better, Figure, ImageSource, Kind, NATS, ScoreInfo, SetAsk, Step};
 use nn::random::{self, word};
 
 /// How much is spent on an estimate.
@@ -15,18 +16,20 @@ pub struct Effort {
     pub chains: usize,
     /// Steps of each chain from one end of the path to the other.
     pub temperatures: usize,
+    /// Whether all is told of how an estimate came about, and not log Z alone.
+    pub told: bool,
 }
 
 /// The hyper-parameter [`Effort::chains`].
 pub(crate) const CHAINS: Hyper = Hyper {
     name: "ais_chains",
     meaning: "chains of annealed importance sampling, each way, by which `eval` estimates log Z",
-    default: Value::Count(256),
+    default: Value::Count(512),
 };
 /// The hyper-parameter [`Effort::temperatures`].
 pub(crate) const TEMPERATURES: Hyper = Hyper {
     name: "ais_temperatures",
-    meaning: "temperatures that each of these chains passes through; during training a tenth",
+    meaning: "temperatures that each of these chains passes through; during a training a tenth, with a quarter of the chains",
     default: Value::Count(10_000),
 };
 
@@ -36,6 +39,7 @@ impl Effort {
         Effort {
             chains: hypers.count(CHAINS.name),
             temperatures: hypers.count(TEMPERATURES.name),
+            told: true,
         }
     }
 
@@ -44,8 +48,9 @@ impl Effort {
         match thorough {
             true => self,
             false => Effort {
-                chains: self.chains.div_ceil(2),
+                chains: self.chains.div_ceil(4),
                 temperatures: self.temperatures.div_ceil(10),
+                told: false,
             },
         }
     }
@@ -119,6 +124,10 @@ impl Partition {
                 reverse,
                 effort,
             } => {
+                if !effort.told {
+                    let forward = (forward.log_z, forward.standard_error);
+                    return vec![figure("log_z_forward", NATS, forward.0, forward.1)];
+                }
                 // The interval of the two directions together: each by two standard errors.
                 let low = forward.log_z - 2.0 * forward.standard_error;
                 let high = reverse.log_z + 2.0 * reverse.standard_error;
@@ -152,7 +161,7 @@ pub(crate) fn about(exact: bool, told: Kind) -> Vec<ScoreInfo> {
 }
 
 /// `count` of these images, drawn at random, as rows `[count, D]`; none of no images.
-pub(crate) fn some_images(source: &dyn ImageSource, count: usize, seed: u64) -> nn::model::Batch {
+fn some_images(source: &dyn ImageSource, count: usize, seed: u64) -> Batch {
     let mut stream = random::stream(&[seed, word("some images")]);
     let len = source.len() as f64;
     let one = |_| (random::uniform(&mut stream) * len) as u32;
@@ -161,4 +170,36 @@ pub(crate) fn some_images(source: &dyn ImageSource, count: usize, seed: u64) -> 
         false => (0..count).map(one).collect(),
     };
     source.batch(&indices)
+}
+
+/// The mean of each visible unit over some training images, and these units: what the chains of
+/// annealed importance sampling begin with.
+pub(crate) fn beginnings(
+    ask: &SetAsk,
+    effort: Effort,
+    units: impl Fn(&Step) -> Tensor<f32>,
+) -> (Vec<f32>, Tensor<f32>) {
+    /// Images that base rates are taken from.
+    const RATES: usize = 4096;
+    let bound = ask.params.constants();
+    let tape = grad::Tape::new();
+    let draw = |source: &dyn ImageSource, count: usize, seed: u64| {
+        let batch = some_images(source, count, seed);
+        units(&Step::new(&tape, &bound, &batch))
+    };
+    let source = if ask.train.is_empty() {
+        ask.split
+    } else {
+        ask.train
+    };
+    let rates = draw(source, RATES, ask.seed);
+    let d = rates.shape()[1];
+    let mut means = vec![0.0f32; d];
+    for row in rates.data().chunks_exact(d) {
+        means
+            .iter_mut()
+            .zip(row)
+            .for_each(|(sum, x)| *sum += x / RATES as f32);
+    }
+    (means, draw(source, effort.chains, ask.seed.wrapping_add(1)))
 }

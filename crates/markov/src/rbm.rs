@@ -13,22 +13,20 @@
 //! [partition function](crate::Partition) of the parameters.
 
 use crate::gibbs;
-use crate::machine::{Machine, base_rate};
-use crate::partition::{self, Effort, Partition};
-use crate::pixels;
-use crate::trainer::{self, Trainer, Vars};
-use crate::{exact, partition::some_images};
+use crate::layer::Layer;
+use crate::machine::Machine;
+use crate::partition::{self, Effort, Partition, beginnings};
+use crate::{exact, pixels, trainer};
 use grad::Tensor;
 use nn::hyper::{Hyper, HyperError, Hypers, Value};
 use nn::model::{
-    Accepts, Ask, Built, Chain, Completer, CompletionRequest, Entry, Features, Figure, ImageSource,
-    ImageSpec, Kind, Loss, Model, Prepared, Recipe, SampleRequest, Sampler, Score, ScoreInfo,
-    Scored, SetAsk, Setup, Spread, Step, Takes,
+    Accepts, Ask, Built, Chain, Completer, CompletionRequest, Entry, Features, Figure, ImageSpec,
+    Kind, Loss, Model, Prepared, Recipe, SampleRequest, Sampler, Score, ScoreInfo, Scored, SetAsk,
+    Setup, Spread, Step, Takes,
 };
 use nn::optim::Optimiser;
-use nn::random::normal;
 use nn::schedule::Schedule;
-use nn::{Bound, Builder, ParamId, Params};
+use nn::{Bound, Builder, Params};
 
 pub(crate) const ENTRY: Entry = Entry::new("rbm", "restricted Boltzmann machine", build)
     .paper("Smolensky 1986; Hinton 2002; Tieleman 2008")
@@ -77,7 +75,7 @@ fn recipe(setup: &Setup) -> Recipe {
     Recipe::new("free_energy", Optimiser::sgd(lr))
         .schedule(Schedule::Cosine)
         .batch_size(100)
-        .epochs(50)
+        .epochs(100)
         .ema(0.999)
 }
 
@@ -90,21 +88,8 @@ fn build(setup: &Setup) -> Result<Built, HyperError> {
 /// A restricted Boltzmann machine. The values of the parameters live in [`Params`].
 pub struct Rbm {
     spec: ImageSpec,
-    hidden: usize,
-    weight: ParamId,
-    visible_bias: ParamId,
-    hidden_bias: ParamId,
-    /// log s of Gaussian visible units.
-    log_deviations: Option<ParamId>,
-    trainer: Trainer,
+    layer: Layer,
     effort: Effort,
-}
-
-/// A weight `[d, h]` of small normal numbers, as Hinton's practical guide has it (2010, section 8).
-pub(crate) fn weight(b: &mut Builder, name: &str, d: usize, h: usize) -> ParamId {
-    b.param(name, [d, h], |shape, stream| {
-        Tensor::from_fn(shape, |_| 0.01 * normal(stream) as f32)
-    })
 }
 
 impl Rbm {
@@ -112,44 +97,23 @@ impl Rbm {
     /// base rates of the pixels.
     pub fn new(b: &mut Builder, setup: &Setup) -> Rbm {
         let hypers = setup.hypers;
-        let (d, h) = (setup.image.dims(), hypers.count("hidden"));
         let gaussian = hypers.choice("visible") == "gaussian";
-        let means = setup.data.mean();
-        let first = |&mean: &f32| if gaussian { mean } else { base_rate(mean) };
-        let biases: Vec<f32> = means.iter().map(first).collect();
+        let deviations = gaussian.then(|| deviations(setup));
+        let hidden = hypers.count("hidden");
         Rbm {
             spec: setup.image,
-            hidden: h,
-            weight: weight(b, "weight", d, h),
-            visible_bias: b.param("visible_bias", [d], |shape, _| Tensor::new(shape, &biases)),
-            hidden_bias: b.param("hidden_bias", [h], |shape, _| Tensor::zeros(shape)),
-            log_deviations: gaussian.then(|| {
-                let log: Vec<f32> = deviations(setup).iter().map(|s| s.ln()).collect();
-                b.param("visible_log_deviation", [d], |shape, _| {
-                    Tensor::new(shape, &log)
-                })
-            }),
-            trainer: Trainer::new(b, hypers, means, h, gaussian, setup.seed),
+            layer: Layer::new(b, setup, setup.data.mean(), deviations, hidden),
             effort: Effort::of(hypers),
-        }
-    }
-
-    fn vars<'p>(&self, p: &'p Bound<f32>) -> Vars<'p> {
-        Vars {
-            weight: &p[self.weight],
-            visible_bias: &p[self.visible_bias],
-            hidden_bias: &p[self.hidden_bias],
-            log_deviations: self.log_deviations.map(|id| &p[id]),
         }
     }
 
     /// The machine that these parameters make.
     pub fn machine(&self, p: &Bound<f32>) -> Machine {
-        self.vars(p).machine()
+        self.layer.machine(p)
     }
 
     fn is_gaussian(&self) -> bool {
-        self.log_deviations.is_some()
+        self.layer.log_deviations.is_some()
     }
 
     fn units(&self, step: &Step) -> Tensor<f32> {
@@ -161,7 +125,7 @@ impl Rbm {
     }
 
     fn is_exact(&self) -> bool {
-        exact::is_small(self.spec.dims(), self.hidden, self.is_gaussian())
+        exact::is_small(self.spec.dims(), self.layer.sizes[1], self.is_gaussian())
     }
 }
 
@@ -190,47 +154,14 @@ fn deviations(setup: &Setup) -> Vec<f32> {
         .collect()
 }
 
-/// The mean of each visible unit over some training images, and these units: what the chains of
-/// annealed importance sampling begin with.
-pub(crate) fn beginnings(
-    ask: &SetAsk,
-    effort: Effort,
-    units: impl Fn(&Step) -> Tensor<f32>,
-) -> (Vec<f32>, Tensor<f32>) {
-    /// Images that base rates are taken from.
-    const RATES: usize = 4096;
-    let bound = ask.params.constants();
-    let tape = grad::Tape::new();
-    let draw = |source: &dyn ImageSource, count: usize, seed: u64| {
-        let batch = some_images(source, count, seed);
-        units(&Step::new(&tape, &bound, &batch))
-    };
-    let source = if ask.train.is_empty() {
-        ask.split
-    } else {
-        ask.train
-    };
-    let rates = draw(source, RATES, ask.seed);
-    let d = rates.shape()[1];
-    let mut means = vec![0.0f32; d];
-    for row in rates.data().chunks_exact(d) {
-        means
-            .iter_mut()
-            .zip(row)
-            .for_each(|(sum, x)| *sum += x / RATES as f32);
-    }
-    (means, draw(source, effort.chains, ask.seed.wrapping_add(1)))
-}
-
 impl Model for Rbm {
     fn loss(&self, step: &Step) -> Loss {
-        self.trainer
-            .loss(step, &self.vars(step.p), &self.units(step))
+        self.layer.loss(step, &self.units(step), 1.0)
     }
 
     /// Keeps deviations above [`SMALLEST`].
     fn after_update(&self, _phase: usize, _step: u64, params: &mut Params<f32>) {
-        if let Some(id) = self.log_deviations {
+        if let Some(id) = self.layer.log_deviations {
             let log = params.get_mut(id).value.make_mut();
             log.iter_mut().for_each(|log| *log = log.max(SMALLEST.ln()));
         }
@@ -327,12 +258,12 @@ impl Completer for Rbm {
 
 impl Features for Rbm {
     fn width(&self) -> usize {
-        self.hidden
+        self.layer.sizes[1]
     }
 
     /// p(h = 1 | v).
     fn features(&self, step: &Step) -> Tensor<f32> {
         let means = self.machine(step.p).hidden_means(self.units(step).data());
-        Tensor::new([step.batch.len(), self.hidden], &means)
+        Tensor::new([step.batch.len(), self.layer.sizes[1]], &means)
     }
 }

@@ -6,9 +6,8 @@ mod counting;
 
 use common::{TOY, config, data};
 use counting::requests;
-use nn::hyper::Hypers;
 use std::sync::Mutex;
-use train::{Engine, Images, Pool, Synthetic, Tally};
+use train::{Engine, Images, Pace, Pool, Synthetic, Tally};
 
 /// Less than any activation or weight of the toy below, more than its lists of names, indices and
 /// nodes.
@@ -27,14 +26,14 @@ fn a_warm_step_allocates_no_tensor() {
     for lane in [64, 1000] {
         let config = config(&data, &format!("hypers.hidden = 400\nhypers.lane = {lane}"));
         let hypers = config.hypers(&TOY).unwrap();
-        let (model, params) = (TOY.build)(&hypers, &config.image, 0).unwrap();
+        let (model, params) = TOY.build_for(&hypers, config.image, 0).unwrap();
         let mut engine = Engine::new(model, params, config.recipe(&TOY).unwrap());
         let images = Images::training(&data, config.binarize, 0, 0);
         let indices: Vec<u32> = (0..96).collect();
         let counted = Pool::new(Some(1)).unwrap().run(|| {
             let part = |range: std::ops::Range<usize>| images.batch(&indices[range]);
             let mut tally = Tally::default();
-            let mut step = || engine.step(96, &part, 1.0, &mut tally).unwrap();
+            let mut step = || engine.step(96, &part, Pace::STEADY, &mut tally).unwrap();
             for _ in 0..3 {
                 step();
             }
@@ -56,15 +55,15 @@ fn warm_steps_allocate_no_tensors_on_any_number_of_threads() {
     let size = 64;
     let input = Synthetic::binary_mnist(size);
     for threads in [1, 2, 3] {
-        let hypers = Hypers::defaults(entry.name, entry.hypers);
-        let (model, params) = (entry.build)(&hypers, input.spec(), 0).unwrap();
-        let mut engine = Engine::new(model, params, (entry.recipe)());
+        let (hypers, spec) = (entry.defaults(), *input.spec());
+        let (model, params) = entry.build_for(&hypers, spec, 0).unwrap();
+        let mut engine = Engine::new(model, params, entry.recipe_for(&hypers, spec));
         let (first, warm) = Pool::new(Some(threads)).unwrap().run(|| {
             let mut steps = |count: usize| {
                 let before = requests(LANE).1;
                 for _ in 0..count {
                     let images = |range| input.batch(range);
-                    let loss = engine.step(size, &images, 1.0, &mut Tally::default());
+                    let loss = engine.step(size, &images, Pace::STEADY, &mut Tally::default());
                     assert!(loss.unwrap().is_finite());
                 }
                 requests(LANE).1 - before

@@ -13,6 +13,8 @@ mod network;
 mod output;
 mod pca;
 mod prior;
+#[cfg(test)]
+mod proofs;
 mod stage;
 mod table;
 
@@ -22,7 +24,7 @@ pub use model::{Elbo, Vae};
 pub use network::{Decoder, Encoder, Layout, one_hot};
 use nn::model::Entry;
 pub use output::Output;
-pub use pca::Pca;
+pub use pca::{Pca, leading_eigenvectors};
 pub use prior::{Mixture, Prior, log_normal};
 
 /// The models of this crate.

@@ -49,7 +49,7 @@ impl Pca {
             sums.for_each(|(sum, &x)| *sum += f64::from(x) / count as f64);
         }
         Pca {
-            components: leading(&covariance, dims, k.min(dims)),
+            components: leading_eigenvectors(&covariance, dims, k.min(dims)),
             mean,
         }
     }
@@ -74,8 +74,8 @@ impl Pca {
     }
 }
 
-/// The leading `k` eigenvectors of a symmetric matrix by rows.
-pub(crate) fn leading(matrix: &[f64], n: usize, k: usize) -> Vec<Vec<f64>> {
+/// The leading `k` eigenvectors of a symmetric matrix of `n` rows, by rows; at most `n`.
+pub fn leading_eigenvectors(matrix: &[f64], n: usize, k: usize) -> Vec<Vec<f64>> {
     let block = (k + BESIDE).min(n);
     let mut noise = stream(&[word("components")]);
     let mut q: Vec<Vec<f64>> = (0..block)
@@ -119,7 +119,7 @@ pub(crate) fn leading(matrix: &[f64], n: usize, k: usize) -> Vec<Vec<f64>> {
         }
         direction
     };
-    order[..k].iter().map(combine).collect()
+    order[..k.min(n)].iter().map(combine).collect()
 }
 
 /// Gram-Schmidt, each row twice; rows that vanish stay zero.
@@ -140,7 +140,7 @@ fn orthonormal(rows: &mut [Vec<f64>]) {
 }
 
 /// Eigenvalues and eigenvectors (in columns) of a symmetric matrix by rows.
-pub(crate) fn jacobi(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
+fn jacobi(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
     let mut v = vec![0.0; n * n];
     (0..n).for_each(|i| v[i * n + i] = 1.0);
     for _ in 0..50 {
@@ -206,7 +206,7 @@ mod tests {
             }
         }
         let mut last = f64::INFINITY;
-        for v in leading(&matrix, n, 4) {
+        for v in leading_eigenvectors(&matrix, n, 4) {
             let image: Vec<f64> = (0..n)
                 .map(|i| (0..n).map(|j| matrix[i * n + j] * v[j]).sum())
                 .collect();

@@ -149,23 +149,27 @@ impl Steps for AttentionSteps {
     }
 }
 
-/// Puts keys and values `[images, 2, heads, depth]` where a block has place `slot`.
-fn put(
+/// Puts keys and values, `[2, heads, depth]` of each image, where a block has place `slot`.
+fn put<'x>(
     [_, _, heads, depth]: [usize; 4],
     pitch: usize,
     slot: usize,
-    from: impl Iterator<Item = f32>,
+    images: impl Iterator<Item = &'x [f32]>,
     keys: &mut [f32],
     values: &mut [f32],
 ) {
-    let row = heads * depth;
-    for (i, x) in from.enumerate() {
-        let (image, rest) = (i / (2 * row), i % (2 * row));
-        let (head, d) = (rest % row / depth, rest % depth);
-        let block = (image * heads + head) * depth * pitch;
-        match rest < row {
-            true => keys[block + d * pitch + slot] = x,
-            false => values[block + slot * depth + d] = x,
+    let block = depth * pitch;
+    let mut blocks = keys
+        .chunks_exact_mut(block)
+        .zip(values.chunks_exact_mut(block));
+    for image in images {
+        let (k, v) = image.split_at(heads * depth);
+        let by_head = k.chunks_exact(depth).zip(v.chunks_exact(depth));
+        for ((k, v), (keys, values)) in by_head.zip(&mut blocks) {
+            for (row, &k) in keys.chunks_exact_mut(pitch).zip(k) {
+                row[slot] = k;
+            }
+            values[slot * depth..][..depth].copy_from_slice(v);
         }
     }
 }
@@ -184,14 +188,23 @@ impl Cached for AttentionCache<'_> {
         let (keys, values) = (&mut self.keys, &mut self.values);
         for (slot, &position) in turn.memory.iter().flatten().enumerate() {
             let past = &self.past[position * images * 2 * row..][..images * 2 * row];
-            put(shape, *pitch, slot, past.iter().copied(), keys, values);
+            put(
+                shape,
+                *pitch,
+                slot,
+                past.chunks_exact(2 * row),
+                keys,
+                values,
+            );
         }
         let qkv = self.qkv.step(at, x);
-        let new = || (qkv.chunks_exact(3 * row)).flat_map(|qkv| qkv[row..].iter().copied());
+        let new = || qkv.chunks_exact(3 * row).map(|qkv| &qkv[row..]);
         put(shape, *pitch, turn.own(), new(), keys, values);
         if !self.past.is_empty() {
             let past = &mut self.past[turn.position * images * 2 * row..][..images * 2 * row];
-            past.iter_mut().zip(new()).for_each(|(past, x)| *past = x);
+            let past = past.chunks_exact_mut(2 * row);
+            past.zip(new())
+                .for_each(|(past, new)| past.copy_from_slice(new));
         }
         let [_, _, heads, depth] = shape;
         let block = depth * pitch;

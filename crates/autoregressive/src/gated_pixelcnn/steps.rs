@@ -1,28 +1,21 @@
 //! Gated PixelCNN one pixel at a time: the vertical stack a row at a time, as soon as the row
 //! above is known, the horizontal one a pixel at a time.
 
-use super::{GatedPixelCnn, Layer};
-use crate::conv_cache::{Place, Product, Reach, Rows, Step};
+use super::{Gated, Layer};
+use crate::causal::{At, Begin, Cached, Steps};
+use crate::conv_cache::{Product, Reach, Rows, Step};
 use crate::conv_gate::gate_rows;
 use crate::conv_masked::MaskedConv;
-use crate::sequential::{Conditionals, Walk};
 use grad::Tensor;
 use grad::kernels::elementwise;
-use grad::kernels::gemm::Activation::{Identity, Relu};
+use grad::kernels::gemm::Activation::Identity;
 use nn::Bound;
-use nn::dist::pixels::Pixels;
 use nn::layers::{Conv, Embedding};
-use nn::model::ImageSpec;
-use nn::random::Stream;
 
 /// The layers with their parameters.
-pub(super) struct Steps {
-    spec: ImageSpec,
-    pixels: Pixels,
+pub(super) struct GatedSteps {
     channels: usize,
-    classes: Option<usize>,
     layers: Vec<StepLayer>,
-    head: [Step; 2],
 }
 
 struct StepLayer {
@@ -49,9 +42,9 @@ fn product(layer: &Conv, p: &Bound<f32>, image: [usize; 4]) -> (Product, Reach) 
     (product, reach)
 }
 
-impl Steps {
-    pub(super) fn new(model: &GatedPixelCnn, p: &Bound<f32>) -> Steps {
-        let ImageSpec { height, width, .. } = model.spec;
+impl GatedSteps {
+    pub(super) fn new(of: &Gated, p: &Bound<f32>) -> GatedSteps {
+        let [height, width] = of.size;
         let conv = |layer: &Conv| product(layer, p, [0, height, width, layer.inputs()]);
         let step = |layer: &MaskedConv| Step::new(layer, p);
         let table = |table: &Option<Embedding>| {
@@ -68,39 +61,24 @@ impl Steps {
             residual: layer.residual.as_ref().map(step),
             class: [table(&layer.class[0]), table(&layer.class[1])],
         };
-        Steps {
-            spec: model.spec,
-            pixels: model.pixels,
-            channels: model.sizes.channels,
-            classes: model.sizes.classes,
-            layers: model.layers.iter().map(layer).collect(),
-            head: [step(&model.head[0]), step(&model.head[1])],
+        GatedSteps {
+            channels: of.channels,
+            layers: of.layers.iter().map(layer).collect(),
         }
     }
 }
 
-impl Conditionals for Steps {
-    fn spec(&self) -> ImageSpec {
-        self.spec
-    }
-
-    fn classes(&self) -> Option<usize> {
-        self.classes
-    }
-
-    fn begin(&self, count: usize, classes: Option<&[u32]>) -> Box<dyn Walk + '_> {
-        let ImageSpec {
-            width,
-            channels: colours,
-            ..
-        } = self.spec;
+impl Steps for GatedSteps {
+    fn begin(&self, images: &Begin) -> Box<dyn Cached + '_> {
+        let (count, width) = (images.count, images.size[1]);
         let (p, numbers) = (self.channels, |n: usize| vec![0.0; count * n]);
-        let classes = match (self.classes, classes) {
-            (None, _) => vec![0; count],
-            (Some(_), Some(classes)) if classes.len() == count => {
+        let is_conditional = self.layers[0].class[0].is_some();
+        let classes = match (is_conditional, images.classes) {
+            (false, _) => vec![0; count],
+            (true, Some(classes)) if classes.len() == count => {
                 classes.iter().map(|&class| class as usize).collect()
             }
-            (Some(_), found) => panic!("gated pixelcnn: {count} images of classes {found:?}"),
+            (true, found) => panic!("gated pixelcnn: {count} images of classes {found:?}"),
         };
         let column = |layer: &StepLayer| Column {
             wide: Rows::new(layer.wide.1, count, width),
@@ -114,9 +92,9 @@ impl Conditionals for Steps {
         };
         Box::new(Columns {
             of: self,
-            place: Place::new(self.spec, count),
+            width,
             classes,
-            x: numbers(width * colours),
+            x: numbers(width * self.layers[0].across.reach().channels),
             layers: self.layers.iter().map(column).collect(),
             map: [
                 numbers(width * p),
@@ -126,20 +104,14 @@ impl Conditionals for Steps {
             sum: numbers(2 * p),
             h: numbers(p),
             s: numbers(p),
-            head: numbers(self.head[0].outputs()),
-            logits: numbers(self.head[1].outputs()),
         })
-    }
-
-    fn draw(&self, parameters: &[f32], temperature: f32, stream: &mut Stream) -> f32 {
-        self.pixels.draw(parameters, temperature, stream)
     }
 }
 
 /// What a walk keeps. All are [images, ..].
 struct Columns<'a> {
-    of: &'a Steps,
-    place: Place,
+    of: &'a GatedSteps,
+    width: usize,
     classes: Vec<usize>,
     /// The row at hand as the first layer sees it: [images, W, C].
     x: Vec<f32>,
@@ -149,8 +121,6 @@ struct Columns<'a> {
     sum: Vec<f32>,
     h: Vec<f32>,
     s: Vec<f32>,
-    head: Vec<f32>,
-    logits: Vec<f32>,
 }
 
 /// One layer's part of that: the vertical stack's row, the horizontal stack's pixel.
@@ -212,14 +182,14 @@ impl Columns<'_> {
     }
 }
 
-impl Walk for Columns<'_> {
-    fn conditional(&mut self) -> &[f32] {
-        let (at, colour) = (self.place.pixel(), self.place.colour());
+impl Cached for Columns<'_> {
+    fn step<'a>(&'a mut self, at: At, _: &'a [f32]) -> &'a [f32] {
+        let (at, colour) = (at.pixel, at.colour);
         let [row, col] = at;
         if col == 0 && colour == 0 {
             self.begin_row(row);
         }
-        let (p, width) = (self.of.channels, self.of.spec.width);
+        let (p, width) = (self.of.channels, self.width);
         let (h, s, sum) = (&mut self.h[..], &mut self.s[..], &mut self.sum[..]);
         for (i, (layer, column)) in self.of.layers.iter().zip(&mut self.layers).enumerate() {
             if i > 0 {
@@ -255,21 +225,16 @@ impl Walk for Columns<'_> {
                 }
             }
         }
-        elementwise::unary_in_place(elementwise::Unary::Relu, s);
-        let head = &self.of.head;
-        head[0].run(colour, s, &mut self.head, Relu);
-        head[1].run(colour, &self.head, &mut self.logits, Identity);
-        self.place.parameters(&self.logits)
+        s
     }
 
-    fn fix(&mut self, values: &[f32]) {
-        let at = self.place.pixel();
-        let colours = self.of.spec.channels;
-        let pixel = self.place.fix(values);
-        self.layers[0].input.put(at, pixel);
-        let rows = self.x.chunks_exact_mut(self.of.spec.width * colours);
+    fn fix(&mut self, at: At, pixel: &[f32]) {
+        let [_, col] = at.pixel;
+        let colours = self.layers[0].input.channels();
+        self.layers[0].input.put(at.pixel, pixel);
+        let rows = self.x.chunks_exact_mut(self.width * colours);
         for (row, pixel) in rows.zip(pixel.chunks_exact(colours)) {
-            row[at[1] * colours..][..colours].copy_from_slice(pixel);
+            row[col * colours..][..colours].copy_from_slice(pixel);
         }
     }
 }

@@ -2,21 +2,16 @@
 //! only then, it adds to those it feeds. A whole image costs one pass through the network.
 
 use super::{Made, Mask};
-use crate::density::Autoregressive;
-use crate::sequential::{Conditionals, Walk};
+use crate::sequential::{Ready, Walk};
 use grad::Tensor;
 use grad::kernels::autoregressive::Staircase;
 use grad::kernels::elementwise::axpy;
 use nn::Bound;
-use nn::dist::pixels::Pixels;
-use nn::model::ImageSpec;
-use nn::random::Stream;
 
 /// The weights between units sorted by degree.
 pub(super) struct Weights<'a> {
     model: &'a Made,
     mask: &'a Mask,
-    ordering: usize,
     /// (weight, bias) of each layer.
     layers: Vec<(Tensor<f32>, Vec<f32>)>,
     direct: Option<Tensor<f32>>,
@@ -41,20 +36,11 @@ impl<'a> Weights<'a> {
             direct: (model.direct.as_ref()).map(|layer| sorted(layer.weight(), 0, last)),
             model,
             mask,
-            ordering,
         }
     }
 }
 
-impl Conditionals for Weights<'_> {
-    fn spec(&self) -> ImageSpec {
-        self.model.spec
-    }
-
-    fn dimension(&self, i: usize) -> usize {
-        self.model.dimension(self.ordering, i)
-    }
-
+impl Ready for Weights<'_> {
     fn begin(&self, count: usize, _classes: Option<&[u32]>) -> Box<dyn Walk + '_> {
         let mut network = Network {
             of: self,
@@ -67,10 +53,6 @@ impl Conditionals for Weights<'_> {
         };
         network.advance();
         Box::new(network)
-    }
-
-    fn draw(&self, parameters: &[f32], temperature: f32, stream: &mut Stream) -> f32 {
-        Pixels::Bernoulli.draw(parameters, temperature, stream)
     }
 }
 

@@ -4,6 +4,7 @@ use crate::failure;
 use crate::finished::Finished;
 use crate::output::{note, print, print_json, table, thousands};
 use dataset::Split;
+use nn::hyper::Hyper;
 use nn::model::{Better, Entry, Figure, Kind, NATS, Scored};
 use nn::stats::{Estimate, bits_per_dim};
 use serde::Serialize;
@@ -30,6 +31,10 @@ pub(crate) struct Args {
     /// [default: as trained].
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=4096))]
     orderings: Option<u32>,
+    /// Temperatures of annealed importance sampling, where log Z is estimated by it; more are more
+    /// honest, and take longer [default: as the model is configured].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
+    temperatures: Option<u32>,
     /// Threads; they do not change results [default: all cores].
     #[arg(long, value_name = "N", value_parser = super::threads())]
     threads: Option<u64>,
@@ -112,9 +117,15 @@ fn finite(x: f64) -> Option<f64> {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let run = Finished::with(&args.run, |entry, config| match args.orderings {
-        None => Ok(config),
-        Some(orderings) => with_orderings(entry, &config, orderings),
+    let run = Finished::with(&args.run, |entry, config| {
+        let config = match args.orderings {
+            None => config,
+            Some(orderings) => with_orderings(entry, &config, orderings)?,
+        };
+        match args.temperatures {
+            None => Ok(config),
+            Some(temperatures) => with_temperatures(entry, &config, temperatures),
+        }
     })?;
     let (entry, config) = (run.entry, &run.config);
     let scores = run.model().scores();
@@ -296,28 +307,47 @@ fn rows(classes: &[OfClass], figures: &[Figure]) -> Vec<Vec<String>> {
     [head].into_iter().chain(classes.iter().map(row)).collect()
 }
 
-/// The hyper-parameters that say how many orderings a model has.
-const ORDERINGS: [&str; 2] = ["orderings", "masks"];
+/// The hyper-parameters that say how many orderings a model has, and whether training sees no
+/// others: orderless NADE draws one anew for each image.
+const ORDERINGS: [(&str, bool); 2] = [("orderings", false), ("masks", true)];
 
 fn with_orderings(entry: &Entry, config: &Config, orderings: u32) -> anyhow::Result<Config> {
-    let key = entry
-        .hypers
-        .iter()
-        .find(|hyper| ORDERINGS.contains(&hyper.name));
-    let Some(key) = key else {
+    let of = |hyper: &Hyper| ORDERINGS.iter().find(|(name, _)| *name == hyper.name);
+    let Some((key, sees_no_others)) = entry.hypers.iter().find_map(of) else {
         let message = format!("--orderings {orderings}: {} has one ordering", entry.name);
         let hint = "orderless-nade and made can average over several";
         return Err(failure::usage(message, hint));
     };
-    let value = Value::Integer(orderings.into());
-    let hypers = Table::from_iter([(key.name.to_string(), value)]);
-    let layer = Table::from_iter([("hypers".to_string(), Value::Table(hypers))]);
-    let trained = config.hypers(entry)?.count(key.name);
-    if orderings as usize > trained {
+    let trained = config.hypers(entry)?.count(key);
+    if *sees_no_others && orderings as usize > trained {
         note(format!(
-            "--orderings {orderings}: {} was trained with {trained}; the others are new to it",
+            "--orderings {orderings}: this {} was trained with {trained}; the others are new to it",
             entry.name
         ));
     }
+    with_hyper(config, key, orderings)
+}
+
+/// The hyper-parameter that says through how many temperatures log Z is estimated.
+const TEMPERATURES: &str = "ais_temperatures";
+
+fn with_temperatures(entry: &Entry, config: &Config, count: u32) -> anyhow::Result<Config> {
+    if !entry.hypers.iter().any(|hyper| hyper.name == TEMPERATURES) {
+        let name = entry.name;
+        let message =
+            format!("--temperatures {count}: {name} has no partition function to estimate");
+        return Err(failure::usage(
+            message,
+            "Boltzmann machines have one: rbm, dbn and dbm",
+        ));
+    }
+    with_hyper(config, TEMPERATURES, count)
+}
+
+/// The same configuration with one hyper-parameter changed.
+fn with_hyper(config: &Config, name: &str, value: u32) -> anyhow::Result<Config> {
+    let value = Value::Integer(value.into());
+    let hypers = Table::from_iter([(name.to_string(), value)]);
+    let layer = Table::from_iter([("hypers".to_string(), Value::Table(hypers))]);
     Ok(config.with(layer, "the command line")?)
 }

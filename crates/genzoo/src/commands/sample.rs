@@ -5,10 +5,11 @@ use crate::finished::Finished;
 use crate::output::print_about;
 use crate::picture::{Picture, square};
 use crate::suggest::did_you_mean;
+use dataset::Split;
 use nn::model::{SampleRequest, Takes};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use train::Pool;
+use train::{Images, Pool};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -26,6 +27,10 @@ pub(crate) struct Args {
     /// Steps of the chain, for models that run one [default: the model's own].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     steps: Option<u32>,
+    /// Show the chains of a model that runs some: a row of so many images for each of --count, with
+    /// --steps steps between two of them [default: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    frames: Option<u32>,
     /// Draw numbers of the code anew that are beyond this, for models that draw one.
     #[arg(long, value_name = "X", value_parser = super::above_zero)]
     truncation: Option<f32>,
@@ -56,9 +61,24 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     run.check_class(args.class)?;
     let request = request(&args, &run, sampler.takes())?;
     let pool = Pool::new(args.threads.map(|n| n as usize))?;
+    if let Some(frames) = args.frames {
+        return show_chains(&args, &run, &request, frames as usize, &pool);
+    }
+    let is_fitted = |name: &String| sampler.takes().fitted.contains(&&name[..]);
+    let data = match args.sampler.as_ref().filter(|name| is_fitted(name)) {
+        None => None,
+        Some(_) => Some(run.data(None)?),
+    };
     let images = pool.run(|| {
         let sampler = run.model().sampler().expect("looked at above");
-        sampler.sample(&run.trained.params.constants(), &request)
+        let bound = run.trained.params.constants();
+        match &data {
+            None => sampler.sample(&bound, &request),
+            Some(data) => {
+                let train = Images::evaluation(data, Split::Train, run.config.binarize);
+                sampler.sample_fitted(&bound, &request, &train)
+            }
+        }
     });
     run.check_finite(&images)?;
     let count = request.count;
@@ -71,6 +91,39 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             args.out.display()
         ),
     )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The most images of chains that are drawn.
+const MOST: usize = 1 << 16;
+
+/// A row for each chain.
+fn show_chains(
+    args: &Args,
+    run: &Finished,
+    request: &SampleRequest,
+    frames: usize,
+    pool: &Pool,
+) -> anyhow::Result<ExitCode> {
+    if run.model().chain().is_none() {
+        return Err(run.cannot("runs no chain that could be shown"));
+    }
+    let count = request.count;
+    if count * frames > MOST {
+        let message = format!("{count} chains of {frames} frames: expected at most {MOST} images");
+        return Err(failure::usage(message, "--count and --frames say how many"));
+    }
+    let images = pool.run(|| {
+        let chain = run.model().chain().expect("looked at above");
+        chain.frames(&run.trained.params.constants(), request, frames)
+    });
+    Picture::grid(&images, frames).save(&args.out)?;
+    let place = args.out.display();
+    let text = format!(
+        "{count} chains of {} in {place}, {frames} images a row",
+        run.entry.name
+    );
+    print_about(&args.out, text)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -93,13 +146,15 @@ fn request(args: &Args, run: &Finished, takes: Takes) -> anyhow::Result<SampleRe
     }
     if let Some(name) = &args.sampler
         && !takes.samplers.contains(&&name[..])
+        && !takes.fitted.contains(&&name[..])
     {
-        let known = match takes.samplers {
+        let names = [takes.samplers, takes.fitted].concat();
+        let known = match names[..] {
             [] => "one sampler only, without a name".into(),
-            names => names.join(", "),
+            _ => names.join(", "),
         };
         let message = format!("--sampler {name:?}: {} has {known}", run.entry.name);
-        let near = did_you_mean(name, takes.samplers.iter().copied());
+        let near = did_you_mean(name, names);
         return Err(failure::usage(message, near.unwrap_or_default()));
     }
     Ok(request)

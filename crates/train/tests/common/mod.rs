@@ -5,7 +5,7 @@
 
 use dataset::{Dataset, Examples, ImageShape};
 use grad::Var;
-use nn::hyper::{Hyper, HyperError, Hypers, Value};
+use nn::hyper::{Hyper, HyperError, Value};
 use nn::layers::Linear;
 use nn::model::*;
 use nn::optim::Optimiser;
@@ -18,12 +18,9 @@ use train::{Config, Event, Observer, Progress};
 
 /// A denoising autoencoder: noise, a hidden layer, Bernoulli pixels; and a running mean of the
 /// images that is not trained. It uses everything the engine offers.
-pub(crate) const TOY: Entry = Entry {
-    name: "toy",
-    title: "a denoising autoencoder",
-    paper: "none",
-    abilities: "a loss that passes for a likelihood",
-    hypers: &[
+pub(crate) const TOY: Entry = Entry::new("toy", "a denoising autoencoder", build)
+    .paper("none")
+    .hypers(&[
         Hyper {
             name: "hidden",
             meaning: "units",
@@ -39,26 +36,17 @@ pub(crate) const TOY: Entry = Entry {
             meaning: "scale of the loss",
             default: Value::Number(1.0),
         },
-    ],
-    recipe,
-    presets: &[],
-    binary: true,
-    build,
-};
+    ])
+    .recipe(recipe)
+    .binary();
 
-fn recipe() -> Recipe {
-    Recipe {
-        phases: vec![Phase {
-            name: "loss",
-            prefix: "",
-            optimiser: Optimiser::adam(0.01),
-        }],
-        schedule: Schedule::Cosine,
-        batch_size: 32,
-        epochs: 2,
-        clip_norm: Some(0.5),
-        ema: Some(0.9),
-    }
+fn recipe(_: &Setup) -> Recipe {
+    Recipe::new("loss", Optimiser::adam(0.01))
+        .schedule(Schedule::Cosine)
+        .batch_size(32)
+        .epochs(2)
+        .clip_norm(0.5)
+        .ema(0.9)
 }
 
 struct Toy {
@@ -69,13 +57,14 @@ struct Toy {
     mean: ParamId,
 }
 
-fn build(hypers: &Hypers, spec: &ImageSpec, seed: u64) -> Result<Built, HyperError> {
+fn build(setup: &Setup) -> Result<Built, HyperError> {
+    let (hypers, spec) = (setup.hypers, setup.image);
     let hidden = hypers.count("hidden");
     if hidden > 1000 {
         return Err(hypers.unfit(format!("hidden: expected at most 1000, found {hidden}")));
     }
     let mut params = Params::new();
-    let mut b = Builder::new(&mut params, seed);
+    let mut b = Builder::new(&mut params, setup.seed);
     let model = Toy {
         lane: hypers.count("lane"),
         explode: hypers.number("explode"),
@@ -97,15 +86,12 @@ impl Toy {
 }
 
 impl Model for Toy {
-    fn loss(&self, _phase: usize, p: &Bound<f32>, batch: &Batch) -> Loss {
-        let data = batch.images.data();
+    fn loss(&self, step: &Step) -> Loss {
+        let data = step.batch.images.data();
         let mean = data.iter().sum::<f32>() / data.len() as f32;
-        p.update(self.mean, grad::Tensor::full([1], mean));
-        let sum = self.nll(p, batch).sum() * self.explode;
-        Loss {
-            parts: vec![("pixels", data.len() as f64)],
-            sum,
-        }
+        step.p.update(self.mean, grad::Tensor::full([1], mean));
+        let sum = self.nll(step.p, step.batch).sum() * self.explode;
+        Loss::nats(sum).with("pixels", data.len() as f64)
     }
 
     fn spread(&self, _batch_size: usize) -> Spread {
@@ -116,23 +102,19 @@ impl Model for Toy {
         }
     }
 
-    fn likelihood(&self) -> Option<&dyn Likelihood> {
-        Some(self)
+    fn scores(&self) -> Vec<Scored<'_>> {
+        vec![Scored::Images(self)]
     }
 }
 
-impl Likelihood for Toy {
-    fn is_bound(&self) -> bool {
-        false
+impl Score for Toy {
+    fn about(&self) -> Vec<ScoreInfo> {
+        vec![ScoreInfo::nats(Kind::Exact)]
     }
 
-    fn nats(&self, p: &Bound<f32>, batch: &Batch, _samples: usize) -> Vec<f64> {
-        self.nll(p, batch)
-            .value()
-            .data()
-            .iter()
-            .map(|&x| f64::from(x))
-            .collect()
+    fn of(&self, step: &Step, _ask: &Ask) -> Vec<Vec<f64>> {
+        let nats = self.nll(step.p, step.batch);
+        vec![nats.value().data().iter().map(|&x| f64::from(x)).collect()]
     }
 }
 
