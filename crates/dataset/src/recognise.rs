@@ -101,17 +101,24 @@ fn set_aside(found: &mut Vec<(&Listed, &'static Format)>) -> Vec<String> {
         .map(|(file, format)| whole(file, format))
         .collect();
     let named = |file: &Listed, format: &Format| (format.named)(&plain_name(&file.path));
-    // Files that are whole and called as their format has it tell which format the data are of.
-    let formats: Vec<&str> = (found.iter().zip(&wholes))
-        .filter(|((file, format), whole)| **whole && named(file, format))
+    let named = |file: &Listed, format: &Format| (format.named)(&plain_name(&file.path));
+    // Certain are whole files that are called as their format has it, or begin as nothing else does.
+    let certain: Vec<bool> = (found.iter().zip(&wholes))
+        .map(|((file, format), whole)| *whole && (format.magic || named(file, format)))
+        .collect();
+    let formats: Vec<&str> = (found.iter().zip(&certain))
+        .filter(|(_, certain)| **certain)
         .map(|((_, format), _)| format.name)
         .collect();
-    let mut wholes = wholes.into_iter();
+    let mut told = wholes.into_iter().zip(certain);
     let mut ignored = Vec::new();
     found.retain(|(file, format)| {
-        let expected = formats.is_empty() || formats.contains(&format.name);
-        let is_data = wholes.next().unwrap_or(true) || named(file, format);
-        let stays = expected && is_data;
+        let (whole, certain) = told.next().unwrap_or((true, true));
+        let named = named(file, format);
+        let stays = match &formats[..] {
+            [] => whole || named,
+            _ => certain || named && formats.contains(&format.name),
+        };
         if !stays {
             let name = file.path.file_name().unwrap_or_default();
             ignored.push(name.to_string_lossy().into_owned());

@@ -40,7 +40,7 @@ fn wrong_usage_exits_2_and_suggests_the_near_word() {
         (&["train", "vae", "--time", "30"], "90s, 30m or 1h30m"),
         (&["train", "vae", "--lr", "nan"], "above 0"),
         (
-            &["train", "vae", "--resume", "x", "--lr", "1"],
+            &["train", "vae", "--resume", "x", "--seed", "1"],
             "cannot be used with",
         ),
         (&["train", "vae", "--threads", "0"], "0 is not in"),
