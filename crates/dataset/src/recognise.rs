@@ -101,7 +101,6 @@ fn set_aside(found: &mut Vec<(&Listed, &'static Format)>) -> Vec<String> {
         .map(|(file, format)| whole(file, format))
         .collect();
     let named = |file: &Listed, format: &Format| (format.named)(&plain_name(&file.path));
-    let named = |file: &Listed, format: &Format| (format.named)(&plain_name(&file.path));
     // Certain are whole files that are called as their format has it, or begin as nothing else does.
     let certain: Vec<bool> = (found.iter().zip(&wholes))
         .map(|((file, format), whole)| *whole && (format.magic || named(file, format)))
