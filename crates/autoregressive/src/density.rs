@@ -1,7 +1,8 @@
 //! What an autoregressive model defines, and what follows from it for all of them: training,
 //! likelihood, ensembles over orderings, samples.
 
-use crate::sequential::{Conditionals, Draw, Given, Ready, Walk, code, draw, draw_of};
+use crate::ordered::Ordered;
+use crate::sequential::{Conditionals, Draw, Given, Ready, code, draw, draw_of};
 use grad::{Element, Tensor, Var};
 use nn::Bound;
 use nn::dist::pixels::Pixels;
@@ -9,9 +10,11 @@ use nn::model::{
     Ask, Batch, Coder, Completer, CompletionRequest, ImageSpec, Inspector, Kind, Loss, Model,
     SampleRequest, Sampler, Score, ScoreInfo, Scored, Spread, Step, Takes,
 };
-use nn::random::{Stream, mix, word};
+use nn::random::{mix, word};
 use nn::stats::log_mean_exp;
 use std::sync::Arc;
+
+pub use crate::ordered::Naive;
 
 /// A model of p(x) = prod_i p(x_o(i) | x_o(0), .., x_o(i-1)) for one or several orders o of the D
 /// dimensions.
@@ -66,11 +69,7 @@ pub trait Autoregressive: Send + Sync + 'static {
     where
         Self: Sized,
     {
-        Box::new(Ordered {
-            model: self,
-            ready: self.ready(p, ordering),
-            ordering,
-        })
+        Box::new(Ordered::new(self, self.ready(p, ordering), ordering))
     }
 
     /// What a training step minimises, summed over the images, with the ordering it drew: the
@@ -252,11 +251,12 @@ impl<M: Autoregressive> Completer for Density<M> {
 }
 
 impl<M: Autoregressive> Coder for Density<M> {
-    fn orderings(&self) -> usize {
+    /// The orderings.
+    fn members(&self) -> usize {
         self.0.orderings()
     }
 
-    /// By the first ordering: the mixture of several has no conditionals as cheap as theirs.
+    /// By the first ordering.
     fn code(
         &self,
         p: &Bound<f32>,
@@ -307,121 +307,5 @@ impl<M: Autoregressive> Inspector for Density<M> {
         labels: Option<&Arc<[u32]>>,
     ) -> Vec<Tensor<f32>> {
         self.0.attention_maps(p, x, labels)
-    }
-}
-
-/// A model in one of its orderings, ready to walk.
-struct Ordered<'a, M> {
-    model: &'a M,
-    ready: Box<dyn Ready + 'a>,
-    ordering: usize,
-}
-
-impl<M: Autoregressive> Ready for Ordered<'_, M> {
-    fn together(&self) -> usize {
-        self.ready.together()
-    }
-
-    fn begin(&self, count: usize, classes: Option<&[u32]>) -> Box<dyn Walk + '_> {
-        self.ready.begin(count, classes)
-    }
-}
-
-/// [`Conditionals`] the slow way: all logits computed anew for each dimension. What the models'
-/// own are held against.
-pub struct Naive<'a, M> {
-    model: &'a M,
-    parameters: Vec<Tensor<f32>>,
-    ordering: usize,
-}
-
-impl<'a, M: Autoregressive> Naive<'a, M> {
-    /// The model with these parameters.
-    pub fn new(model: &'a M, p: &nn::Params<f32>, ordering: usize) -> Naive<'a, M> {
-        let parameters = p.iter().map(|param| param.value.clone()).collect();
-        Naive {
-            model,
-            parameters,
-            ordering,
-        }
-    }
-}
-
-impl<M: Autoregressive> Ready for Naive<'_, M> {
-    fn begin(&self, count: usize, classes: Option<&[u32]>) -> Box<dyn Walk + '_> {
-        let ImageSpec {
-            height,
-            width,
-            channels,
-            ..
-        } = self.model.spec();
-        Box::new(NaiveWalk {
-            of: self,
-            p: Bound::from_vars(self.parameters.iter().cloned().map(Var::constant)),
-            x: Tensor::zeros([count, height, width, channels]),
-            labels: classes.map(Arc::from),
-            known: 0,
-            row: Vec::new(),
-        })
-    }
-}
-
-/// What a model says of itself, the same for [`Ordered`] and [`Naive`].
-macro_rules! conditionals {
-    ($Type:ident) => {
-        impl<M: Autoregressive> Conditionals for $Type<'_, M> {
-            fn spec(&self) -> ImageSpec {
-                self.model.spec()
-            }
-
-            fn dimension(&self, i: usize) -> usize {
-                self.model.dimension(self.ordering, i)
-            }
-
-            fn classes(&self) -> Option<usize> {
-                self.model.classes()
-            }
-
-            fn draw(&self, parameters: &[f32], temperature: f32, stream: &mut Stream) -> f32 {
-                (self.model.pixels()).draw(parameters, temperature, stream)
-            }
-        }
-    };
-}
-
-conditionals!(Ordered);
-conditionals!(Naive);
-
-struct NaiveWalk<'a, M> {
-    of: &'a Naive<'a, M>,
-    p: Bound<f32>,
-    x: Tensor<f32>,
-    labels: Option<Arc<[u32]>>,
-    known: usize,
-    row: Vec<f32>,
-}
-
-impl<M: Autoregressive> Walk for NaiveWalk<'_, M> {
-    fn conditional(&mut self) -> &[f32] {
-        let dims = self.of.model.spec().dims();
-        let d = self.of.model.dimension(self.of.ordering, self.known);
-        let width = self.of.model.pixels().width();
-        let x = Var::constant(self.x.clone());
-        let labels = self.labels.as_ref();
-        let logits = (self.of.model).logits_of(&self.p, &x, labels, self.of.ordering);
-        self.row.clear();
-        for row in logits.value().data().chunks_exact(dims * width) {
-            self.row.extend_from_slice(&row[d * width..(d + 1) * width]);
-        }
-        &self.row
-    }
-
-    fn fix(&mut self, values: &[f32]) {
-        let dims = self.of.model.spec().dims();
-        let d = self.of.model.dimension(self.of.ordering, self.known);
-        for (image, &value) in self.x.make_mut().chunks_exact_mut(dims).zip(values) {
-            image[d] = value;
-        }
-        self.known += 1;
     }
 }

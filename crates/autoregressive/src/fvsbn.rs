@@ -22,7 +22,6 @@ use grad::kernels::autoregressive::Staircase;
 use grad::kernels::elementwise::axpy;
 use grad::kernels::gemm::Activation;
 use grad::{Element, Tensor, Var};
-use nn::dist::pixels::Pixels;
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::init::Init;
 use nn::model::{Built, Entry, ImageSpec, Recipe, Setup, Spread};

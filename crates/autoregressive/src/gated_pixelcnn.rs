@@ -92,7 +92,7 @@ channels = 32
 layers = 12
 ",
 }])
-.small(&[("channels", "4"), ("layers", "2"), ("head", "4")]);
+.small(&[("channels", "6"), ("layers", "2"), ("head", "6")]);
 
 /// Adam at 1e-3, decaying by 0.9999 a step, and batches of 128.
 fn recipe(_: &Setup) -> Recipe {

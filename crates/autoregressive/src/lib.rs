@@ -13,6 +13,7 @@ mod image_transformer;
 mod made;
 pub mod masked;
 mod nade;
+mod ordered;
 mod ordering;
 mod orderless;
 mod pixel_rnn;
@@ -32,7 +33,10 @@ pub use made::{Made, Options as MadeOptions};
 pub use nade::Nade;
 pub use nn::dist::pixels::{self, Pixels};
 pub use orderless::OrderlessNade;
-pub use pixel_rnn::{PixelRnn, Sizes as RnnSizes, diagonal_bilstm, row_lstm};
+pub use pixel_rnn::{
+    DiagonalBiLstmNetwork, Layers as RnnLayers, RowLstmNetwork, Sizes as RnnSizes, diagonal_bilstm,
+    row_lstm,
+};
 pub use pixelcnn::{Block as PixelCnnBlock, PixelCnn};
 pub use walk::Network;
 

@@ -16,7 +16,6 @@ use crate::density::{Autoregressive, Density};
 use crate::sequential::{Ready, Walk};
 use grad::kernels::autoregressive::nade::{self, Activation, Gradients, Nade as Net};
 use grad::{Element, Op, Saves, Tensor, Var, Vjp};
-use nn::dist::pixels::Pixels;
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::init::Init;
 use nn::model::{Built, Entry, ImageSpec, Preset, Recipe, Setup, Spread};

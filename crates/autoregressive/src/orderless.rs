@@ -20,7 +20,6 @@ use crate::sequential::{Ready, Walk};
 use grad::kernels::elementwise::{add_assign, axpy};
 use grad::kernels::gemm::Activation;
 use grad::{Element, Tensor, Var};
-use nn::dist::pixels::Pixels;
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::init::Init;
 use nn::layers::Linear;

@@ -14,7 +14,7 @@
 //!
 //! As in PixelCNN there is no connection around the first layer.
 
-use crate::causal::{Causal, Centred, DiagonalBiLstm, Masked, Relu, Residual, RowLstm};
+use crate::causal::{Causal, Centred, DiagonalBiLstm, Masked, Relu, Residual, RowLstm, Widened};
 use crate::walk::Network;
 use grad::kernels::gemm::Activation;
 use nn::Builder;
@@ -82,24 +82,23 @@ pub(crate) fn sizes(hypers: &Hypers, spec: &ImageSpec) -> Result<(Sizes, Pixels)
     Ok((sizes, Pixels::chosen(hypers, spec)?))
 }
 
-/// A PixelRNN whose recurrent layers are `L`.
-pub type PixelRnn<L> = Network<(
-    Centred<Masked>,
-    Vec<Residual<(L, Masked)>>,
-    (Relu, Masked, Masked),
-)>;
+/// The layers of a PixelRNN whose recurrent ones are `L`.
+pub type Layers<L> = (Masked, Vec<Residual<(L, Masked)>>, (Relu, Masked, Masked));
+
+/// PixelRNN with Row LSTMs.
+pub type RowLstmNetwork = Network<Centred<Layers<RowLstm>>>;
+
+/// PixelRNN with Diagonal BiLSTMs. What comes from the right begins behind the last column, or the
+/// last pixel of the row above would be seen by few.
+pub type DiagonalBiLstmNetwork = Network<Centred<Widened<Layers<DiagonalBiLstm>>>>;
 
 /// A PixelRNN of Row LSTMs.
 ///
 /// # Panics
 /// If there are fewer channels in a layer than colours in a pixel.
-pub fn row_lstm(
-    b: &mut Builder,
-    spec: ImageSpec,
-    pixels: Pixels,
-    sizes: Sizes,
-) -> PixelRnn<RowLstm> {
-    network(b, spec, pixels, sizes, RowLstm::new)
+pub fn row_lstm(b: &mut Builder, spec: ImageSpec, pixels: Pixels, sizes: Sizes) -> RowLstmNetwork {
+    let layers = layers(b, &spec, pixels, sizes, RowLstm::new);
+    Network::of(spec, pixels, Centred::new(&spec, layers)).lanes(LANES)
 }
 
 /// A PixelRNN of Diagonal BiLSTMs.
@@ -111,18 +110,19 @@ pub fn diagonal_bilstm(
     spec: ImageSpec,
     pixels: Pixels,
     sizes: Sizes,
-) -> PixelRnn<DiagonalBiLstm> {
-    network(b, spec, pixels, sizes, DiagonalBiLstm::new)
+) -> DiagonalBiLstmNetwork {
+    let layers = layers(b, &spec, pixels, sizes, DiagonalBiLstm::new);
+    Network::of(spec, pixels, Centred::new(&spec, Widened(layers))).lanes(LANES)
 }
 
 /// `layer` makes a recurrent layer of (inputs, hidden, colours).
-fn network<L: Causal>(
+fn layers<L: Causal>(
     b: &mut Builder,
-    spec: ImageSpec,
+    spec: &ImageSpec,
     pixels: Pixels,
     sizes: Sizes,
     layer: fn(&mut Builder, usize, usize, usize) -> L,
-) -> PixelRnn<L> {
+) -> Layers<L> {
     let Sizes {
         hidden,
         layers,
@@ -153,7 +153,7 @@ fn network<L: Causal>(
         Residual((recurrent, up))
     };
     let residuals = (0..layers).map(residual).collect();
-    Network::of(spec, pixels, (Centred::new(&spec, first), residuals, head)).lanes(LANES)
+    (first, residuals, head)
 }
 
 /// Images of a micro-batch: what a layer leaves for the backward pass stays in the cache.

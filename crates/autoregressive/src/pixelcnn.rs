@@ -94,7 +94,7 @@ head = 64
 ",
     },
 ])
-.small(&[("channels", "4"), ("blocks", "1"), ("head", "4")]);
+.small(&[("channels", "8"), ("blocks", "1"), ("head", "6")]);
 
 /// Adam at 1e-3, decaying by 0.999977 a step, and batches of 256 (the paper: RMSProp, batches
 /// of 16).

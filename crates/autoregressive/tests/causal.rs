@@ -3,7 +3,7 @@
 
 use autoregressive::causal::{
     At, Attention, Begin, Causal, Centred, DiagonalBiLstm, Dropped, Masked, Norm, Pass, Positions,
-    Relu, Residual, RowLstm, Sublayer, Tokens, Values,
+    Relu, Residual, RowLstm, Sublayer, Tokens, Values, Widened,
 };
 use grad::kernels::attention::Pattern;
 use grad::kernels::gemm::Activation;
@@ -71,6 +71,9 @@ fn check(
         }
     }
 }
+
+/// Makes a layer.
+type Make<'a> = &'a dyn Fn(&mut Builder) -> Box<dyn Dynamic>;
 
 /// [`Causal`] in f32, as an object.
 trait Dynamic {
@@ -215,7 +218,18 @@ fn compositions() {
         (first, linear(b, "1", [10, 6], Activation::Identity))
     };
     let spec = ImageSpec::new(4, 5, 1, 4);
-    let kinds: [(&str, &dyn Fn(&mut Builder) -> Box<dyn Dynamic>); 5] = [
+    let kinds: [(&str, Make); 6] = [
+        ("widened", &|b| {
+            let first = Masked::new(
+                &mut b.scope("a"),
+                [6, 8],
+                [3, 3],
+                Mask::A,
+                1,
+                Activation::Relu,
+            );
+            Box::new(Widened((first, DiagonalBiLstm::new(b, 8, 5, 1))))
+        }),
         ("residual", &|b| Box::new(Residual(pair(b)))),
         ("before", &|b| {
             let norm = Norm::new(&mut b.scope("norm"), 6);

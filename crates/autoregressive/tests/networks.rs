@@ -198,8 +198,8 @@ fn seen(name: &str, spec: &ImageSpec) -> Vec<Vec<bool>> {
                     add(&mut own, &h[from]);
                 }
             } else {
-                // From both corners: what every pixel before sees.
-                (0..i).for_each(|from| add(&mut own, &stream[from]));
+                // From both corners, and what comes from the right has seen whole rows.
+                own[..i].fill(true);
             }
             h[i] = own;
         }

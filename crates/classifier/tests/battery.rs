@@ -84,6 +84,7 @@ fn one_batch_can_be_learned_by_heart() {
         let spec = ImageSpec::new(8, 8, 1, 256).with_classes(3);
         let mut hypers = entry.small_hypers();
         hypers.set("dropout", "0").unwrap();
+        hypers.set("shift", "false").unwrap();
         let (model, mut params) = entry.build_for(&hypers, spec, 2).unwrap();
         let batch = batch(spec, 12, 5);
         let ids = params.ids().filter(|&id| params[id].trainable).collect();

@@ -73,7 +73,7 @@ impl Cache {
     }
 
     /// The file for the source called `name` that is identified by `identity`.
-    fn file(&self, name: &str, identity: &str) -> PathBuf {
+    fn file(&self, name: &str, identity: &[u8]) -> PathBuf {
         let plain = |c: char| {
             if c.is_ascii_alphanumeric() || "-_.".contains(c) {
                 c
@@ -82,7 +82,7 @@ impl Cache {
             }
         };
         let name: String = name.chars().take(64).map(plain).collect();
-        let hash = u64::from_le_bytes(*key(identity.as_bytes()).first_chunk().expect("16 bytes"));
+        let hash = u64::from_le_bytes(*key(identity).first_chunk().expect("16 bytes"));
         self.directory
             .join(format!("{name}-{hash:016x}.{EXTENSION}"))
     }
@@ -91,8 +91,15 @@ impl Cache {
     fn write(&self, path: &Path, contents: &Contents<'_>) -> Result<(), Error> {
         fs::create_dir_all(&self.directory).map_err(io(&self.directory, "create"))?;
         let failed = |action| io(&self.directory, action);
-        let temporary = tempfile::Builder::new()
-            .prefix(".import-")
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".import-");
+        #[cfg(unix)]
+        {
+            // What any new file gets, less what the umask takes: other users may share the cache.
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(fs::Permissions::from_mode(0o666));
+        }
+        let temporary = builder
             .tempfile_in(&self.directory)
             .map_err(failed("write to"))?;
         let mut writer = BufWriter::with_capacity(1 << 20, temporary);
@@ -145,7 +152,7 @@ pub(crate) fn open(source: &Source, cache: &Cache) -> Result<Dataset, Error> {
     match source {
         Source::Glyphs => {
             let identity = format!("glyphs, version {}", glyphs::VERSION);
-            let path = cache.file("glyphs", &identity);
+            let path = cache.file("glyphs", identity.as_bytes());
             let key = key(identity.as_bytes());
             open_or(&path, key, || {
                 let made = glyphs::generate();
@@ -155,13 +162,14 @@ pub(crate) fn open(source: &Source, cache: &Cache) -> Result<Dataset, Error> {
         Source::Path(path) => {
             let directory = Directory::list(path)?;
             let name = directory.name();
-            let place = directory.root().to_string_lossy();
-            let file = cache.file(&name, &place);
-            let key = key(directory.identity().as_bytes());
+            let place = directory.root().as_os_str().as_encoded_bytes();
+            let file = cache.file(&name, place);
+            let key = key(&directory.identity());
             open_or(&file, key, || {
-                let files = recognise::read(&directory)?;
+                let (files, ignored) = recognise::read(&directory)?;
                 let parts = recognise::parse(&files)?;
-                let contents = pair::assemble(&directory, &files, &parts, key)?;
+                let mut contents = pair::assemble(&directory, &files, &parts, key)?;
+                contents.ignored = ignored;
                 cache.write(&file, &contents)
             })
         }
@@ -169,7 +177,12 @@ pub(crate) fn open(source: &Source, cache: &Cache) -> Result<Dataset, Error> {
             let mut found = cache.datasets()?;
             found.retain(|dataset| dataset.name() == name);
             match found.len() {
-                1 => Ok(found.remove(0)),
+                1 => {
+                    let dataset = found.remove(0);
+                    let verified = dataset.verify();
+                    verified.map_err(|malformed| malformed.at(&cache.directory.join(name)))?;
+                    Ok(dataset)
+                }
                 0 => {
                     let mut known = vec![Source::GLYPHS.to_owned()];
                     known.extend(cache.datasets()?.iter().map(|d| d.name().to_owned()));
@@ -202,9 +215,11 @@ fn open_or(
     key: [u8; 16],
     import: impl FnOnce() -> Result<(), Error>,
 ) -> Result<Dataset, Error> {
-    // A missing, damaged or outdated file is not an error here: it is written anew.
+    // A missing, damaged or outdated file is not an error here: it is written anew. All of it is
+    // read and compared with its checksum, once for each opening: some milliseconds for MNIST.
     if let Ok(dataset) = Dataset::open_file(path)
         && dataset.key() == key
+        && dataset.verify().is_ok()
     {
         return Ok(dataset);
     }

@@ -102,6 +102,7 @@ impl Glyphs {
             levels: 256,
             classes: Some(CLASSES),
             splits,
+            ignored: Vec::new(),
         }
     }
 }

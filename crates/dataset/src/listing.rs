@@ -1,6 +1,5 @@
 //! The files of a source, and what tells whether they have changed.
 
-use std::fmt::Write as _;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -29,6 +28,25 @@ pub(crate) struct Listed {
     pub(crate) size: u64,
     /// Nanoseconds since 1970; 0 where the system does not know.
     modified: u128,
+    /// Device, inode and time of the last change of either content or metadata, which no program
+    /// can set back; nothing where the system does not tell.
+    place: String,
+}
+
+#[cfg(unix)]
+fn place(metadata: &Metadata) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let (seconds, nanoseconds) = (metadata.ctime(), metadata.ctime_nsec());
+    format!(
+        "{} {} {seconds}.{nanoseconds}",
+        metadata.dev(),
+        metadata.ino()
+    )
+}
+
+#[cfg(not(unix))]
+fn place(_: &Metadata) -> String {
+    String::new()
 }
 
 impl Directory {
@@ -64,6 +82,7 @@ impl Directory {
             depth,
             size: metadata.len(),
             modified: age.map_or(0, |age| age.as_nanos()),
+            place: place(metadata),
         });
     }
 
@@ -124,15 +143,18 @@ impl Directory {
         }
     }
 
-    /// Changes whenever a file comes, goes, or has another size or time.
-    pub(crate) fn identity(&self) -> String {
-        let mut text = format!("{}\n", self.root.display());
+    /// Changes whenever a file comes, goes, or has another size, time or place on the disk. Paths
+    /// enter byte by byte, so two that look alike are two.
+    pub(crate) fn identity(&self) -> Vec<u8> {
+        let mut bytes = self.root.as_os_str().as_encoded_bytes().to_vec();
         for file in &self.files {
             let path = file.path.strip_prefix(&self.given).unwrap_or(&file.path);
-            let (size, modified) = (file.size, file.modified);
-            writeln!(text, "{} {size} {modified}", path.display()).expect("a String takes all");
+            bytes.push(0);
+            bytes.extend(path.as_os_str().as_encoded_bytes());
+            let (size, modified, place) = (file.size, file.modified, &file.place);
+            bytes.extend(format!("\0{size} {modified} {place}").into_bytes());
         }
-        text
+        bytes
     }
 
     pub(crate) fn conflict(&self, reason: String) -> Error {

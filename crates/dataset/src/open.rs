@@ -126,6 +126,7 @@ impl Dataset {
             levels,
             classes: crate::cache::classes(&pieces),
             splits: pieces,
+            ignored: Vec::new(),
         };
         let mut bytes = Vec::new();
         let written: Result<(), std::convert::Infallible> = contents.write(|piece| {
@@ -142,10 +143,11 @@ impl Dataset {
         Ok(Dataset { bytes, layout })
     }
 
-    fn note(&self) -> (&str, &str) {
+    /// The lines of the note.
+    fn note(&self) -> std::str::Split<'_, char> {
         let note = std::str::from_utf8(&self.bytes[self.layout.note.clone()]);
         let note = note.expect("the note was checked when the file was opened");
-        note.split_once('\n').unwrap_or((note, ""))
+        note.split('\n')
     }
 
     pub(crate) fn key(&self) -> [u8; 16] {
@@ -154,12 +156,17 @@ impl Dataset {
 
     /// What the dataset is called: `glyphs`, or the name of the directory it came from.
     pub fn name(&self) -> &str {
-        self.note().0
+        self.note().next().unwrap_or_default()
     }
 
     /// Where it was imported from.
     pub fn source(&self) -> &str {
-        self.note().1
+        self.note().nth(1).unwrap_or_default()
+    }
+
+    /// Names of files beside the data that begin like data and are none.
+    pub fn ignored(&self) -> impl Iterator<Item = &str> {
+        self.note().skip(2)
     }
 
     /// Height, width and channels of every image.

@@ -105,6 +105,7 @@ pub(crate) fn assemble<'a>(
         levels: first.levels,
         classes: classes(&splits),
         splits,
+        ignored: Vec::new(),
     })
 }
 

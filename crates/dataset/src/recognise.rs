@@ -26,8 +26,8 @@ pub(crate) fn plain_name(path: &Path) -> String {
     name.strip_suffix(".gz").map(str::to_owned).unwrap_or(name)
 }
 
-/// Find the data files and read them.
-pub(crate) fn read(directory: &Directory) -> Result<Vec<DataFile>, Error> {
+/// Find the data files and read them; tells the names of files that begin like data and are none.
+pub(crate) fn read(directory: &Directory) -> Result<(Vec<DataFile>, Vec<String>), Error> {
     let mut found: Vec<(&Listed, &'static Format)> = Vec::new();
     for file in &directory.files {
         if let Some(format) = recognise(&file.path)? {
@@ -37,6 +37,7 @@ pub(crate) fn read(directory: &Directory) -> Result<Vec<DataFile>, Error> {
     // The shallowest directory that has any: what lies further down is another dataset's.
     let depth = found.iter().map(|(file, _)| file.depth).min().unwrap_or(0);
     found.retain(|(file, _)| file.depth == depth);
+    let ignored = set_aside(&mut found);
     let Some(&(first, format)) = found.first() else {
         let names: Vec<_> = FORMATS.iter().map(|format| format.name).collect();
         let found = match directory.files.as_slice() {
@@ -78,7 +79,52 @@ pub(crate) fn read(directory: &Directory) -> Result<Vec<DataFile>, Error> {
             bytes: read_file(&file.path, format)?,
         });
     }
-    Ok(files)
+    Ok((files, ignored))
+}
+
+/// Takes out of files of several formats or places those that only begin like data: a list of
+/// numbers beside images is no `.amat`. A file that is named like data stays, so that a broken one
+/// is reported. Gives the names of what was taken out.
+fn set_aside(found: &mut Vec<(&Listed, &'static Format)>) -> Vec<String> {
+    let mixed = found.windows(2).any(|pair| {
+        pair[0].1.name != pair[1].1.name || pair[0].0.path.parent() != pair[1].0.path.parent()
+    });
+    if !mixed {
+        return Vec::new();
+    }
+    let whole = |file: &Listed, format: &Format| {
+        let bytes = read_file(&file.path, format);
+        bytes.is_ok_and(|bytes| (format.parse)(&bytes).is_ok())
+    };
+    let wholes: Vec<bool> = found
+        .iter()
+        .map(|(file, format)| whole(file, format))
+        .collect();
+    let named = |file: &Listed, format: &Format| (format.named)(&plain_name(&file.path));
+    // Certain are whole files that are called as their format has it, or begin as nothing else does.
+    let certain: Vec<bool> = (found.iter().zip(&wholes))
+        .map(|((file, format), whole)| *whole && (format.magic || named(file, format)))
+        .collect();
+    let formats: Vec<&str> = (found.iter().zip(&certain))
+        .filter(|(_, certain)| **certain)
+        .map(|((_, format), _)| format.name)
+        .collect();
+    let mut told = wholes.into_iter().zip(certain);
+    let mut ignored = Vec::new();
+    found.retain(|(file, format)| {
+        let (whole, certain) = told.next().unwrap_or((true, true));
+        let named = named(file, format);
+        let stays = match &formats[..] {
+            [] => whole || named,
+            _ => certain || named && formats.contains(&format.name),
+        };
+        if !stays {
+            let name = file.path.file_name().unwrap_or_default();
+            ignored.push(name.to_string_lossy().into_owned());
+        }
+        stays
+    });
+    ignored
 }
 
 /// The format of a file by its beginning; by its name only so that a broken one is reported.

@@ -9,7 +9,7 @@
 //! | 12 | u32 × 5 | height, width, channels, levels, classes (0: no labels) |
 //! | 32 | u64 × 9 | for train, valid, test: count, offset of the pixels, offset of the labels |
 //! | 104 | 16 bytes | key of the source, see `cache` |
-//! | 120 | u64 × 2 | offset and length of the note (UTF-8: name, newline, source) |
+//! | 120 | u64 × 2 | offset and length of the note (UTF-8 lines: name, source, files that were ignored) |
 //! | 136 | u64 | length of the file |
 //! | 144 | u64 | checksum of all pixels, then all labels |
 //! | 152 | u64 | checksum of the note |
@@ -65,6 +65,8 @@ pub(crate) struct Contents<'a> {
     pub(crate) levels: u32,
     pub(crate) classes: Option<u32>,
     pub(crate) splits: [Pieces<'a>; 3],
+    /// Names of files beside the data that are none.
+    pub(crate) ignored: Vec<String>,
 }
 
 /// The bytes of a split: `pixels` holds `count` images, `labels` nothing or `count` bytes.
@@ -78,7 +80,10 @@ pub(crate) struct Pieces<'a> {
 impl<'a> Contents<'a> {
     fn note(&self) -> String {
         let name = self.name.replace(['\n', '\r'], " ");
-        let mut note = format!("{name}\n{}", self.source);
+        let mut note = format!("{name}\n{}", self.source.replace('\n', " "));
+        for name in &self.ignored {
+            note += &format!("\n{}", name.replace(['\n', '\r'], " "));
+        }
         let mut end = note.len().min(NOTE_LIMIT as usize);
         while !note.is_char_boundary(end) {
             end -= 1;
@@ -406,6 +411,7 @@ mod tests {
             levels: 2,
             classes: Some(3),
             splits: [pieces(3), pieces(0), pieces(2)],
+            ignored: Vec::new(),
         };
         let mut bytes = Vec::new();
         let written: Result<(), ()> = contents.write(|piece| {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use common::{Place, idx_images, mnist};
-use dataset::{Dataset, Split};
+use dataset::{Cache, Dataset, Source, Split};
 
 fn place() -> Place {
     let place = Place::new();
@@ -121,4 +121,66 @@ fn the_cache_lists_what_it_holds() {
     place.open().unwrap();
     let all = place.cache().datasets().unwrap();
     assert_eq!(all.iter().map(Dataset::name).collect::<Vec<_>>(), ["data"]);
+}
+
+/// Other bytes of equal size and time, put in the place of the old ones, are other data.
+#[cfg(unix)]
+#[test]
+fn bytes_of_equal_size_and_time_are_imported_anew() {
+    let root = tempfile::tempdir().unwrap();
+    let (place, cache) = (
+        root.path().join("data"),
+        Cache::new(root.path().join("cache")),
+    );
+    fs::create_dir(&place).unwrap();
+    let file = place.join("train-images-idx3-ubyte");
+    let idx = |fill: u8| {
+        let mut bytes = vec![0, 0, 8, 3, 0, 0, 0, 24, 0, 0, 0, 1, 0, 0, 0, 3];
+        bytes.extend([fill; 24 * 3]);
+        bytes
+    };
+    fs::write(&file, idx(7)).unwrap();
+    let time = fs::metadata(&file).unwrap().modified().unwrap();
+    let source = Source::Path(place.clone());
+    let first = Dataset::open(&source, &cache).unwrap().fingerprint();
+    fs::write(&file, idx(9)).unwrap();
+    let opened = fs::File::options().write(true).open(&file).unwrap();
+    opened.set_modified(time).unwrap();
+    let second = Dataset::open(&source, &cache).unwrap().fingerprint();
+    assert_ne!(first, second);
+    let mode = |path: &std::path::Path| {
+        use std::os::unix::fs::PermissionsExt;
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    };
+    // As any new file, so that others may read it.
+    let made = fs::read_dir(cache.directory())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    assert_eq!(mode(&made), mode(&file));
+}
+
+/// A cached file whose payload was overwritten is noticed and imported anew.
+#[test]
+fn an_overwritten_payload_is_noticed() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = Cache::new(root.path());
+    let whole = Dataset::open(&Source::Glyphs, &cache)
+        .unwrap()
+        .fingerprint();
+    let path = fs::read_dir(root.path())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let again = Dataset::open(&Source::Glyphs, &cache).unwrap();
+    assert_eq!(again.fingerprint(), whole);
+    again.verify().unwrap();
 }

@@ -436,3 +436,29 @@ fn names_and_paths() {
     assert_eq!(named.split(Split::Train).len(), 11);
     assert!(named.source().ends_with("data"));
 }
+
+/// What only begins like data beside data is ignored, and named.
+#[test]
+fn a_list_of_numbers_beside_images_is_ignored() {
+    let root = tempfile::tempdir().unwrap();
+    let place = root.path().join("data");
+    std::fs::create_dir(&place).unwrap();
+    let mut idx = vec![0, 0, 8, 3, 0, 0, 0, 24, 0, 0, 0, 1, 0, 0, 0, 3];
+    idx.extend([5; 24 * 3]);
+    std::fs::write(place.join("train-images-idx3-ubyte"), idx).unwrap();
+    std::fs::write(place.join("mapping.txt"), "0 48\n1 49\n").unwrap();
+    std::fs::write(place.join("zeros"), [0; 4096]).unwrap();
+    let cache = dataset::Cache::new(root.path().join("cache"));
+    let data = dataset::Dataset::open(&dataset::Source::Path(place), &cache).unwrap();
+    assert_eq!(
+        data.split(dataset::Split::Train).len() + data.split(dataset::Split::Valid).len(),
+        24
+    );
+    let ignored: Vec<&str> = data.ignored().collect();
+    assert!(
+        ignored
+            .iter()
+            .all(|name| ["mapping.txt", "zeros"].contains(name)),
+        "{ignored:?}"
+    );
+}

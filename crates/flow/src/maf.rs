@@ -89,6 +89,9 @@ pub(crate) const IAF: Entry = Entry::new("iaf", "inverse autoregressive flow", b
     .accepts(options::levels)
     .small(&[("layers", "2"), ("hidden", "24")]);
 
+/// The most weights that a masked layer is laid out for.
+const MOST_WEIGHTS: usize = 1 << 31;
+
 /// Adam at 3e-4 and batches of 100 (the paper: Adam at 1e-4 until 30 epochs bring nothing).
 fn recipe(_: &Setup) -> Recipe {
     Recipe::new("nll", Optimiser::adam(3e-4))
@@ -127,10 +130,19 @@ fn model(setup: &Setup, inverse: bool) -> Result<(FlowModel, Params<f32>), Hyper
     let (dims, layers, hidden) = (spec.dims(), hypers.count("layers"), hypers.counts("hidden"));
     let batch_norm = hypers.choice("norm") == "batch";
     let entrance = options::entrance(setup)?;
-    let spread = if batch_norm {
-        options::whole
-    } else {
-        options::halves
+    let sizes = [&[dims], &hidden[..], &[2 * dims]].concat();
+    let product = |io: &[usize]| io[0].saturating_mul(io[1]);
+    let weights = sizes.windows(2).map(product).fold(0, usize::saturating_add);
+    if weights > MOST_WEIGHTS {
+        return Err(hypers.unfit(format!(
+            "hidden: expected at most {MOST_WEIGHTS} weights in a layer, found {weights}"
+        )));
+    }
+    // What is solved dimension by dimension keeps one thread busy, so there each half has its own.
+    let spread = match (batch_norm, inverse) {
+        (true, _) => options::whole,
+        (false, true) => options::halves,
+        (false, false) => options::products(layers.saturating_mul(weights)),
     };
     // The density of an inverse layer is solved for; hundreds of ascents would take too long.
     let ascends = !inverse;

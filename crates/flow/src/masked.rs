@@ -32,6 +32,14 @@ pub struct Masked {
     head: Arc<Staircase>,
 }
 
+/// What the class of each row adds.
+struct OfClass<T: Element> {
+    /// To each hidden layer, `[B, units]`.
+    hidden: Vec<Var<T>>,
+    /// To shift and raw log-scale, `[B, D]`.
+    heads: [Var<T>; 2],
+}
+
 impl Masked {
     /// For rows of `dims` numbers, with these hidden layers. It begins as the identity.
     ///
@@ -83,15 +91,18 @@ impl Masked {
         }
     }
 
-    /// (hidden layer, shift or log-scale) vectors of the classes at hand, if the layer has any.
+    /// The vectors of the classes at hand, if the layer has any.
     #[track_caller]
-    fn class_rows<T: Element>(&self, at: &At<T>) -> Option<(Vec<Var<T>>, [Var<T>; 2])> {
+    fn class_rows<T: Element>(&self, at: &At<T>) -> Option<OfClass<T>> {
         let (inside, heads) = self.classes.as_ref()?;
         let classes = at
             .classes
             .expect("a conditional flow needs the class of each row");
         let row = |table: &Embedding| table.forward(at.p, classes.clone());
-        Some((inside.iter().map(row).collect(), heads.each_ref().map(row)))
+        Some(OfClass {
+            hidden: inside.iter().map(row).collect(),
+            heads: heads.each_ref().map(row),
+        })
     }
 
     /// (m, s) of x `[B, D]`.
@@ -107,11 +118,11 @@ impl Masked {
         };
         let mut h = x.clone();
         for (l, layer) in self.hidden.iter().enumerate() {
-            let add = classes.as_ref().map(|(inside, _)| &inside[l]);
+            let add = classes.as_ref().map(|of| &of.hidden[l]);
             h = apply(&self.stairs[l], layer, &h, add).relu();
         }
         let head = |i: usize| {
-            let add = classes.as_ref().map(|(_, heads)| &heads[i]);
+            let add = classes.as_ref().map(|of| &of.heads[i]);
             apply(&self.head, &self.heads[i], &h, add)
         };
         (head(0), bounded(&head(1)))
@@ -135,10 +146,10 @@ impl Masked {
             weights: self.hidden.iter().map(|layer| value(at.p, layer)).collect(),
             heads: self.heads.each_ref().map(|layer| value(at.p, layer)),
             offsets: (self.hidden.iter().enumerate())
-                .map(|(l, layer)| offset(layer, classes.as_ref().map(|(inside, _)| &inside[l])))
+                .map(|(l, layer)| offset(layer, classes.as_ref().map(|of| &of.hidden[l])))
                 .collect(),
             head_offsets: [0, 1]
-                .map(|i| offset(&self.heads[i], classes.as_ref().map(|(_, heads)| &heads[i]))),
+                .map(|i| offset(&self.heads[i], classes.as_ref().map(|of| &of.heads[i]))),
             log_scale: |raw| MOST * (raw / MOST).tanh(),
             slope: |raw| 1.0 - (raw / MOST).tanh().powi(2),
         }

@@ -34,7 +34,8 @@ impl Mix {
             let found = lu.insert(Lu::of(rotation, n));
             Tensor::from_fn(shape, |i| found.lower[i] as f32)
         });
-        let lu = lu.expect("the builder draws first values at once");
+        // A builder that lacks the memory for a model draws nothing.
+        let lu = lu.unwrap_or_else(|| Lu::of(identity(n), n));
         let diagonal = |i: usize| lu.upper[i * n + i];
         let log_s = |i: usize| diagonal(i).abs().ln() as f32;
         Mix {
@@ -107,6 +108,11 @@ impl<T: Element> Layer<T> for Mix {
     fn inverse(&self, at: &At<T>, z: &Var<T>) -> Var<T> {
         z.matmul(&Var::constant(self.inverse_weight(at.p)))
     }
+}
+
+/// The unit matrix.
+fn identity(n: usize) -> Vec<f64> {
+    (0..n * n).map(|i| f64::from(i / n == i % n)).collect()
 }
 
 /// P L U of a matrix, by elimination with row pivots.

@@ -18,13 +18,15 @@ pub struct Net {
 enum Kind {
     /// Linear layers with ReLUs between them.
     Perceptron(Vec<Linear>),
-    /// 3x3 -> residual blocks, or one 1x1 -> 3x3.
-    Convolution {
-        first: Conv,
-        middle: Option<Conv>,
-        blocks: Vec<[Conv; 2]>,
-        last: Conv,
-    },
+    Convolution(Box<Convolution>),
+}
+
+/// 3x3 -> residual blocks, or one 1x1 -> 3x3.
+struct Convolution {
+    first: Conv,
+    middle: Option<Conv>,
+    blocks: Vec<[Conv; 2]>,
+    last: Conv,
 }
 
 /// How large the network of a coupling on images is.
@@ -94,12 +96,12 @@ impl Net {
             .collect();
         let middle = (sizes.blocks == 0).then(|| conv(&mut b.scope("middle"), n, n, 1, he));
         Net {
-            kind: Kind::Convolution {
+            kind: Kind::Convolution(Box::new(Convolution {
                 first,
                 middle,
                 blocks,
                 last: conv(&mut b.scope("last"), n, outputs, 3, Init::ZEROS),
-            },
+            })),
             class: class(b, sizes.classes, n),
         }
     }
@@ -119,28 +121,23 @@ impl Net {
                     _ => layer.forward(at.p, &h),
                 })
             }
-            Kind::Convolution {
-                first,
-                middle,
-                blocks,
-                last,
-            } => {
+            Kind::Convolution(net) => {
                 let x = match at.context {
                     Some(context) => Var::concat(&[x, context], 3),
                     None => x.clone(),
                 };
                 let mut h = match &self.class {
-                    None => first.forward_with(at.p, &x, Relu),
-                    Some(_) => self.add_class(at, first.forward(at.p, &x)).relu(),
+                    None => net.first.forward_with(at.p, &x, Relu),
+                    Some(_) => self.add_class(at, net.first.forward(at.p, &x)).relu(),
                 };
-                if let Some(middle) = middle {
+                if let Some(middle) = &net.middle {
                     h = middle.forward_with(at.p, &h, Relu);
                 }
-                for [inner, outer] in blocks {
+                for [inner, outer] in &net.blocks {
                     let inside = inner.forward_with(at.p, &h, Relu);
                     h = (&h + outer.forward(at.p, &inside)).relu();
                 }
-                last.forward(at.p, &h)
+                net.last.forward(at.p, &h)
             }
         }
     }

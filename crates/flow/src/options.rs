@@ -7,6 +7,7 @@ use crate::logit::{Logit, Shift};
 use crate::prior::Prior;
 use nn::hyper::{Hyper, HyperError, Hypers, Value};
 use nn::model::{Accepts, Built, Model, Setup, Spread};
+use nn::optim::Optimiser;
 use nn::{Builder, Params};
 
 /// Whether a flow is told the class of an image.
@@ -80,7 +81,9 @@ pub(crate) fn model(
         spread,
         ascends,
     };
-    if let Some(batch) = setup.data.first(SEEN) {
+    // A builder that lacks the memory for a model makes empty tensors, and its caller refuses it.
+    let whole = params.iter().all(|param| !param.value.is_empty());
+    if let Some(batch) = setup.data.first(SEEN).filter(|_| whole) {
         model.begin(&mut params, &batch);
     }
     Ok((model, params))
@@ -93,9 +96,27 @@ pub(crate) fn built(
     made.map(|(model, params)| (Box::new(model) as Box<dyn Model>, params))
 }
 
+/// How flows of images are trained: the gradient of a convolution made orthogonal.
+pub(crate) fn muon() -> Optimiser {
+    Optimiser::Muon {
+        lr: 0.01,
+        momentum: 0.9,
+        weight_decay: 0.01,
+    }
+}
+
 /// Small micro-batches, so that the maps of a lane stay in the cache.
 pub(crate) fn lanes(batch_size: usize) -> Spread {
     Spread::Lanes(batch_size.div_ceil(2).clamp(1, 8))
+}
+
+/// How models of matrix products with so many weights are spread: where a gradient is as large as
+/// that of the papers' networks, no lane gets one of its own.
+pub(crate) fn products(weights: usize) -> fn(usize) -> Spread {
+    match weights > 6 << 20 {
+        true => whole,
+        false => halves,
+    }
 }
 
 /// Two micro-batches, where layers are matrix products.

@@ -36,6 +36,32 @@ impl Prior {
         }
     }
 
+    /// One number that is not larger than `most`, as if larger ones were drawn again.
+    fn within(self, most: Option<f32>, stream: &mut Stream) -> f64 {
+        let Some(most) = most.map(f64::from) else {
+            return self.draw(stream);
+        };
+        // The shape of the density, 1 at 0.
+        let shape = |z: f64| match self {
+            Prior::Normal => (-0.5 * z * z).exp(),
+            Prior::Logistic => (0.5 * z).cosh().powi(-2),
+        };
+        loop {
+            // Below 1 the density is nearly flat: few numbers are refused either way.
+            let z = match most > 1.0 {
+                true => self.draw(stream),
+                false => most * (2.0 * uniform(stream) - 1.0),
+            };
+            let accepted = match most > 1.0 {
+                true => z.abs() <= most,
+                false => uniform(stream) < shape(z),
+            };
+            if accepted {
+                return z;
+            }
+        }
+    }
+
     /// Codes `[count, dims]`; code i comes from the stream that `of(i)` names. Numbers larger than
     /// `truncation` are drawn again, and all are multiplied by the temperature at the end.
     pub fn codes(
@@ -46,17 +72,10 @@ impl Prior {
         truncation: Option<f32>,
         of: impl Fn(usize) -> Stream,
     ) -> Tensor<f32> {
-        let most = truncation.map_or(f64::INFINITY, f64::from);
         Tensor::build([count, dims], |out| {
             for (i, row) in out.chunks_exact_mut(dims.max(1)).enumerate() {
                 let mut stream = of(i);
-                row.fill_with(|| {
-                    let mut z = self.draw(&mut stream);
-                    while z.abs() > most {
-                        z = self.draw(&mut stream);
-                    }
-                    z as f32 * temperature
-                });
+                row.fill_with(|| self.within(truncation, &mut stream) as f32 * temperature);
             }
         })
     }
@@ -94,9 +113,32 @@ mod tests {
     }
 
     #[test]
-    fn truncated_codes_stay_within() {
-        let codes = Prior::Logistic.codes(5, 200, 1.0, Some(1.5), |i| stream(&[i as u64]));
-        assert!(codes.data().iter().all(|z| z.abs() <= 1.5));
-        assert!(codes.data().iter().any(|z| z.abs() > 1.2));
+    fn truncated_codes_are_those_of_the_prior_within() {
+        for (prior, most) in [
+            (Prior::Logistic, 1.5f32),
+            (Prior::Logistic, 0.9),
+            (Prior::Normal, 0.9),
+            (Prior::Normal, 1e-6),
+        ] {
+            let codes = prior.codes(5, 4000, 1.0, Some(most), |i| stream(&[i as u64]));
+            assert!(codes.data().iter().all(|z| z.abs() <= most));
+            // The mean square against that of the density on the interval.
+            let grid = (0..1000).map(|i| f64::from(most) * (i as f64 + 0.5) / 1000.0);
+            let (mut mass, mut square) = (0.0, 0.0);
+            for z in grid {
+                let z = Var::constant(Tensor::<f64>::full([1, 1], z));
+                let density = prior.log_density(&z).exp().item();
+                mass += density;
+                square += density * z.item() * z.item();
+            }
+            let found = codes
+                .data()
+                .iter()
+                .map(|&z| f64::from(z).powi(2))
+                .sum::<f64>()
+                / 20_000.0;
+            let off = found / (square / mass) - 1.0;
+            assert!(off.abs() < 0.03, "{prior:?} within {most}: off by {off}");
+        }
     }
 }

@@ -24,16 +24,15 @@ const HYPERS: &[Hyper] = &options::table(&Defaults {
     conditional: false,
 });
 
-pub(crate) const ENTRY: Entry = Entry::new(
-    "wgan",
-    "Wasserstein GAN, clipped weights",
-    options::build,
-)
-.paper("Arjovsky et al. 2017, arXiv:1701.07875")
-.hypers(HYPERS)
-.recipe(recipe)
-.small(SMALL_TURNS);
+pub(crate) const ENTRY: Entry =
+    Entry::new("wgan", "Wasserstein GAN, clipped weights", options::build)
+        .paper("Arjovsky et al. 2017, arXiv:1701.07875")
+        .hypers(HYPERS)
+        .recipe(recipe)
+        .small(SMALL_TURNS);
 
 fn recipe(setup: &Setup) -> Recipe {
-    options::recipe(setup, Optimiser::rms_prop).batch_size(64).epochs(30)
+    options::recipe(setup, Optimiser::rms_prop)
+        .batch_size(64)
+        .epochs(30)
 }

@@ -5,8 +5,9 @@ use grad::{Tape, Tensor, Var};
 use nn::layers::Mode;
 use nn::model::{Batch, ImageSpec, Model, Sampler, Spread, Step};
 use nn::random::{normal_tensor, stream, uniform_tensor};
-use nn::{Bound, Builder, Params};
+use nn::{Bound, Builder, Params, Update};
 use std::sync::Arc;
+use train::{Engine, Pace, Pool, Tally};
 
 const SPEC: ImageSpec = ImageSpec::new(8, 8, 1, 256);
 
@@ -31,13 +32,32 @@ fn livened(params: &Params<f32>) -> Params<f64> {
     params
 }
 
+/// The same after so many steps that spectral norm has found its singular vectors: from then on the
+/// derivative of their value is that which takes them for constants.
+fn settled(gan: &Gan, mut params: Params<f64>) -> Params<f64> {
+    let spec = gan.sizes.spec;
+    let x = Var::constant(Tensor::zeros(spec.shape(1)));
+    let classes = spec.classes.map(|_| Arc::from([0u32]));
+    for _ in 0..400 {
+        let p = params.constants().in_mode(Mode::Train);
+        gan.discriminator.forward(&p, &x, classes.as_ref());
+        for (id, update) in p.take_updates() {
+            let Update::Mean(value) = update else {
+                panic!("a mean")
+            };
+            params.get_mut(id).value = value;
+        }
+    }
+    params
+}
+
 /// The whole loss of the critic, penalty included: derivatives by every parameter of the critic
 /// against central differences, in f64. The penalty's gradient by the images is inside, so these
 /// are second derivatives.
 fn critic_gradients_are_right(sizes: Sizes, classes: Option<Arc<[u32]>>) {
     let (mut gan, params) = built(sizes, Objective::Wasserstein);
     gan.penalty = Some(10.0);
-    let params = livened(&params);
+    let params = settled(&gan, livened(&params));
     let mut s = stream(&[4]);
     let shape = gan.sizes.spec.shape(3);
     let [real, fake] = [(), ()].map(|()| uniform_tensor::<f64>(shape, -1.0, 1.0, &mut s));
@@ -96,7 +116,8 @@ fn critic_gradients_are_right(sizes: Sizes, classes: Option<Arc<[u32]>>) {
 
 #[test]
 fn second_derivatives_of_the_convolutional_critic() {
-    critic_gradients_are_right(Sizes::convolutions(SPEC, 3, 2).bare_discriminator(), None);
+    let spec = SPEC.with_size(12, 12);
+    critic_gradients_are_right(Sizes::convolutions(spec, 3, 2).bare_discriminator(), None);
 }
 
 #[test]
@@ -107,7 +128,8 @@ fn second_derivatives_of_the_critic_with_layer_norm() {
 
 #[test]
 fn second_derivatives_of_the_conditional_spectral_critic() {
-    let sizes = Sizes::convolutions(SPEC.with_classes(3), 3, 2)
+    let spec = SPEC.with_size(12, 12).with_classes(3);
+    let sizes = Sizes::convolutions(spec, 3, 2)
         .bare_discriminator()
         .spectral();
     critic_gradients_are_right(sizes, Some([0, 2, 1].into()));
@@ -177,6 +199,52 @@ fn a_phase_reaches_its_own_player_alone() {
             .count();
         // A bias right before a batch norm has no effect; none is left in there.
         assert_eq!(moved, gradients.len(), "phase {phase}");
+    }
+}
+
+/// Through the engine: while the critic has its turn, not a bit of the generator changes, its
+/// running statistics included; when the turn ends, both have changed.
+#[test]
+fn a_frozen_player_receives_exactly_no_update() {
+    let spec = SPEC.without_classes();
+    for entry in gan::MODELS
+        .iter()
+        .filter(|entry| entry.name.starts_with("wgan"))
+    {
+        let mut hypers = entry.small_hypers();
+        hypers.set("discriminator_steps", "3").unwrap();
+        hypers.set("long_discriminator_steps", "1").unwrap();
+        let (model, params) = entry.build_for(&hypers, spec, 1).unwrap();
+        let before = params.clone();
+        let mut engine = Engine::new(model, params, entry.recipe_for(&hypers, spec));
+        let whole = batch(spec, 6);
+        let images = |range: std::ops::Range<usize>| {
+            let dims = spec.dims();
+            let part = &whole.images.data()[range.start * dims..range.end * dims];
+            let images = Tensor::new(spec.shape(range.len()), part);
+            Batch::new(images, &whole.noise[range])
+        };
+        for step in 0..3 {
+            let mut tally = Tally::default();
+            let pool = Pool::new(Some(1)).unwrap();
+            pool.run(|| engine.step(6, &images, Pace::STEADY, &mut tally))
+                .unwrap();
+            let changed = |prefix: &str| {
+                let pairs = engine.params().iter().zip(before.iter());
+                let of = pairs.filter(|(now, _)| now.name.starts_with(prefix));
+                of.filter(|(now, old)| now.value != old.value).count()
+            };
+            let turn_ends = step == 2;
+            assert!(changed("discriminator.") > 0, "{}", entry.name);
+            assert_eq!(
+                changed("generator.") > 0,
+                turn_ends,
+                "{} {step}",
+                entry.name
+            );
+            let pulled = tally.mean("generator_gradient_norm");
+            assert_eq!(pulled.is_some_and(|norm| norm > 0.0), turn_ends);
+        }
     }
 }
 

@@ -52,7 +52,9 @@ impl Play {
         let mut gan = Gan::new(&mut Builder::new(&mut params, 1), sizes, objective);
         gan.penalty = penalty;
         let optimisers = PLAYERS.map(|prefix| {
-            let ids = params.ids().filter(|&id| params[id].name.starts_with(prefix));
+            let ids = params
+                .ids()
+                .filter(|&id| params[id].name.starts_with(prefix));
             let optimiser = Optimiser::adam_with(lr, beta1, 0.9);
             OptimiserState::new(optimiser, &params, ids.collect())
         });
@@ -65,13 +67,18 @@ impl Play {
     }
 
     fn noise(&self, what: u64) -> Tensor<f32> {
-        normal_tensor([BATCH, self.gan.sizes.latents], &mut stream(&[self.step, what]))
+        normal_tensor(
+            [BATCH, self.gan.sizes.latents],
+            &mut stream(&[self.step, what]),
+        )
     }
 
     /// The loss and gradients of a player: 0 for the discriminator.
     fn gradients(&self, player: usize) -> Vec<Tensor<f32>> {
         let tape = Tape::new();
-        let p = self.params.bind_where(&tape, |param| param.name.starts_with(PLAYERS[player]));
+        let p = self
+            .params
+            .bind_where(&tape, |param| param.name.starts_with(PLAYERS[player]));
         let z = Var::constant(self.noise(player as u64));
         let loss = match player {
             0 => {
@@ -98,9 +105,13 @@ impl Play {
 
     /// Points that the generator makes.
     fn points(&self, count: usize) -> Vec<[f64; 2]> {
-        let images = self.gan.sample(&self.params.constants(), &SampleRequest::new(count, 5));
+        let images = self
+            .gan
+            .sample(&self.params.constants(), &SampleRequest::new(count, 5));
         let pairs = images.data().chunks_exact(2);
-        pairs.map(|p| [0, 1].map(|i| 2.0 * f64::from(p[i]) - 1.0)).collect()
+        pairs
+            .map(|p| [0, 1].map(|i| 2.0 * f64::from(p[i]) - 1.0))
+            .collect()
     }
 }
 
@@ -126,7 +137,7 @@ fn picture(name: &str, chart: &Chart) {
 #[test]
 fn wgan_gp_covers_all_modes_of_a_ring() {
     let mut play = Play::new(Objective::Wasserstein, Some(1.0), 1e-3, 0.5);
-    for _ in 0..700 {
+    for _ in 0..1500 {
         for _ in 0..4 {
             play.play(0);
         }
@@ -153,7 +164,10 @@ fn wgan_gp_covers_all_modes_of_a_ring() {
     );
     let counts = near_modes(&points);
     println!("{counts:?}");
-    assert!(counts.iter().all(|&count| count > 2000 / MODES / 5), "{counts:?}");
+    assert!(
+        counts.iter().all(|&count| count > 2000 / MODES / 5),
+        "{counts:?}"
+    );
     assert!(counts.iter().sum::<usize>() > 1000, "{counts:?}");
 }
 
@@ -172,8 +186,9 @@ fn minimax_gradients_vanish_against_a_strong_discriminator() {
     let mut curves = [Vec::new(), Vec::new()];
     for step in 0..=600 {
         if step % 50 == 0 {
-            for (curve, objective) in
-                curves.iter_mut().zip([Objective::Minimax, Objective::NonSaturating])
+            for (curve, objective) in curves
+                .iter_mut()
+                .zip([Objective::Minimax, Objective::NonSaturating])
             {
                 curve.push((f64::from(step), norm(&mut play, objective).log10()));
             }
@@ -199,7 +214,10 @@ fn minimax_gradients_vanish_against_a_strong_discriminator() {
     );
     let [minimax, other] = curves.map(|curve| [curve[0].1, curve[curve.len() - 1].1]);
     println!("{minimax:?} {other:?}");
-    assert!(minimax[1] < minimax[0] - 1.0, "falls to a tenth: {minimax:?}");
+    assert!(
+        minimax[1] < minimax[0] - 1.0,
+        "falls to a tenth: {minimax:?}"
+    );
     assert!(other[1] > other[0] - 0.5, "does not fall: {other:?}");
     assert!(other[1] - minimax[1] > 1.5, "{other:?} {minimax:?}");
 }

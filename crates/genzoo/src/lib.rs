@@ -64,6 +64,10 @@ enum Command {
     /// Draw what is missing in images into a PNG file.
     Complete(complete::Args),
     /// Compress images without loss, with a trained model's probabilities.
+    ///
+    /// A model whose likelihood averages over several orderings of the pixels codes by the first
+    /// of them. The file is then as long as that ordering alone promises, which
+    /// `eval --orderings 1` tells, and says by which of how many it was coded.
     Compress(compress::Args),
     /// Give back the files that `compress` was given.
     Decompress(compress::BackArgs),

@@ -14,8 +14,9 @@ const LARGEST: usize = 1 << 32;
 fn whole(descr: &str, shape: &[usize], numbers: impl Iterator<Item = [u8; 4]>) -> Vec<u8> {
     let extents: Vec<String> = shape.iter().map(|n| format!("{n},")).collect();
     let extents = extents.join(" ");
-    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({extents}), }}");
-    while (MAGIC.len() + 4 + header.len() + 1) % 64 != 0 {
+    let mut header =
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({extents}), }}");
+    while !(MAGIC.len() + 4 + header.len() + 1).is_multiple_of(64) {
         header.push(' ');
     }
     header.push('\n');
@@ -29,7 +30,11 @@ fn whole(descr: &str, shape: &[usize], numbers: impl Iterator<Item = [u8; 4]>) -
 
 /// Floats of any shape.
 pub(crate) fn floats(tensor: &Tensor<f32>) -> Vec<u8> {
-    whole("<f4", &tensor.shape()[..], tensor.data().iter().map(|x| x.to_le_bytes()))
+    whole(
+        "<f4",
+        &tensor.shape()[..],
+        tensor.data().iter().map(|x| x.to_le_bytes()),
+    )
 }
 
 /// A list of counts.
@@ -47,19 +52,22 @@ fn parse(bytes: &[u8]) -> Result<(Vec<usize>, Vec<f32>), String> {
     let rest = bytes.strip_prefix(MAGIC).ok_or("expected a .npy file")?;
     let (length, header) = match rest {
         [1, _, a, b, rest @ ..] => (usize::from(u16::from_le_bytes([*a, *b])), rest),
-        [2 | 3, _, a, b, c, d, rest @ ..] => {
-            (u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest)
-        }
+        [2 | 3, _, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest),
         _ => return Err("expected version 1, 2 or 3 of the .npy format".into()),
     };
     if header.len() < length {
-        return Err(format!("expected a header of {length} bytes, found {}", header.len()));
+        return Err(format!(
+            "expected a header of {length} bytes, found {}",
+            header.len()
+        ));
     }
     let (header, numbers) = header.split_at(length);
     let header = std::str::from_utf8(header).map_err(|_| "expected a header of text")?;
     let after = |key: &str| {
         let place = header.find(&format!("'{key}'"))?;
-        header[place..].split_once(':').map(|(_, rest)| rest.trim_start())
+        header[place..]
+            .split_once(':')
+            .map(|(_, rest)| rest.trim_start())
     };
     let wide = match after("descr").map(|text| text.get(..5).unwrap_or_default()) {
         Some("'<f4'") => 4,
@@ -71,14 +79,23 @@ fn parse(bytes: &[u8]) -> Result<(Vec<usize>, Vec<f32>), String> {
     }
     let shape = after("shape").and_then(|text| text.strip_prefix('(')?.split_once(')'));
     let (shape, _) = shape.ok_or("expected a shape")?;
-    let extents = shape.split(',').map(str::trim).filter(|text| !text.is_empty());
+    let extents = shape
+        .split(',')
+        .map(str::trim)
+        .filter(|text| !text.is_empty());
     let extents: Option<Vec<usize>> = extents.map(|text| text.parse().ok()).collect();
     let extents = extents.ok_or_else(|| format!("expected a shape, found ({shape})"))?;
-    let count = extents.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent));
+    let count = extents
+        .iter()
+        .try_fold(1usize, |n, &extent| n.checked_mul(extent));
     let count = count.filter(|&n| n <= LARGEST / wide);
     let count = count.ok_or_else(|| format!("a shape of too many numbers: ({shape})"))?;
     if numbers.len() != count * wide {
-        return Err(format!("expected {} bytes of numbers, found {}", count * wide, numbers.len()));
+        return Err(format!(
+            "expected {} bytes of numbers, found {}",
+            count * wide,
+            numbers.len()
+        ));
     }
     let number = |bytes: &[u8]| match *bytes {
         [a, b, c, d] => f32::from_le_bytes([a, b, c, d]),

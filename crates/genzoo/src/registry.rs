@@ -85,10 +85,10 @@ mod tests {
     #[test]
     fn presets_are_configurations() {
         use dataset::{Dataset, Examples, ImageShape};
-        let data = |channels: usize, levels: u32| {
+        let data = |side: usize, channels: usize, levels: u32| {
             let shape = ImageShape {
-                height: 28,
-                width: 28,
+                height: side,
+                width: side,
                 channels,
             };
             let pixels = vec![1; 2 * shape.len()];
@@ -98,7 +98,12 @@ mod tests {
             };
             Dataset::in_memory("tiny", shape, levels, [images; 3]).unwrap()
         };
-        let data = [data(1, 2), data(1, 256), data(3, 256)];
+        let data = [
+            data(28, 1, 2),
+            data(28, 1, 256),
+            data(28, 3, 256),
+            data(32, 3, 256),
+        ];
         for entry in models() {
             let mut names = std::collections::HashSet::new();
             for preset in entry.presets {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{genzoo, ok, text};
+use common::{fails, ok, pixels, text};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,28 +36,6 @@ static CONDITIONAL: LazyLock<PathBuf> = LazyLock::new(|| {
 
 fn name(run: &Path) -> &str {
     run.to_str().unwrap()
-}
-
-#[track_caller]
-fn fails(dir: &Path, code: i32, args: &[&str]) -> String {
-    let output = genzoo(dir, args);
-    let error = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {error}");
-    let lines = error.lines().count();
-    assert!(
-        (code == 2 || lines <= 2) && !error.contains("panicked"),
-        "{error}"
-    );
-    error.into()
-}
-
-/// 8-bit pixels of a PNG file: width, height and rows.
-fn pixels(path: &Path) -> (usize, usize, Vec<u8>) {
-    let file = std::io::BufReader::new(fs::File::open(path).unwrap());
-    let mut reader = png::Decoder::new(file).read_info().unwrap();
-    let mut data = vec![0; reader.output_buffer_size().unwrap()];
-    let info = reader.next_frame(&mut data).unwrap();
-    (info.width as usize, info.height as usize, data)
 }
 
 fn write_png(path: &Path, width: usize, height: usize, data: &[u8]) {
@@ -325,36 +303,6 @@ fn other_weights_damage_and_other_instruction_sets_are_refused() {
     let error = fails(dir, 1, &["decompress", run, "cut"]);
     assert!(error.starts_with("error: cut: byte "), "{error}");
     assert_eq!(fs::read_dir(dir).unwrap().count(), 3, "nothing was written");
-}
-
-#[test]
-fn orderings_are_averaged() {
-    let set = ["--set", "hidden=12"];
-    let run = run_of("orderless", &[&["orderless-nade"], &set[..]].concat());
-    let nats = |orderings: &str| {
-        let args = [
-            "eval",
-            name(&run),
-            "--split",
-            "valid",
-            "--json",
-            "--orderings",
-            orderings,
-        ];
-        let json = ok(Path::new("."), &args);
-        let report: serde_json::Value = serde_json::from_str(&json).unwrap();
-        report["nats"].as_f64().unwrap()
-    };
-    assert!(
-        nats("2") < nats("1"),
-        "an ensemble is better than its members"
-    );
-    let error = fails(
-        Path::new("."),
-        2,
-        &["eval", name(&NADE), "--orderings", "2"],
-    );
-    assert!(error.contains("nade has one ordering"), "{error}");
 }
 
 #[test]

@@ -36,12 +36,18 @@ fn each_picture_is_drawn_and_does_not_depend_on_threads() {
         let draw = |threads: &str| {
             let name = format!("{}.png", arguments[0]);
             let ends = ["--out", &name, "--threads", threads];
-            ok(root.path(), &[&["latent", run()], arguments, &ends[..]].concat());
+            ok(
+                root.path(),
+                &[&["latent", run()], arguments, &ends[..]].concat(),
+            );
             png(&root.path().join(name))
         };
         let ([width, height], pixels) = draw("1");
         assert!(width > 40 && height > 40, "{arguments:?}");
-        assert!(pixels.iter().any(|&p| p != pixels[0]), "{arguments:?}: one colour");
+        assert!(
+            pixels.iter().any(|&p| p != pixels[0]),
+            "{arguments:?}: one colour"
+        );
         assert!(draw("3").1 == pixels, "{arguments:?}");
     }
 }
@@ -57,7 +63,10 @@ fn encode_then_decode_is_reconstruct() {
     let labels = fs::read(dir.join("codes.labels.npy")).unwrap();
     assert_eq!(labels.len() % 64, 4, "one label of four bytes");
     ok(dir, &["latent", run(), "decode", "codes.npy"]);
-    ok(dir, &["latent", run(), "reconstruct", "--from", "test:3..4"]);
+    ok(
+        dir,
+        &["latent", run(), "reconstruct", "--from", "test:3..4"],
+    );
     // Images of 28x28 at twice their size: at (2, 2) of a grid; in a table the second row.
     let ([wide, _], decoded) = png(&dir.join("decoded.png"));
     let ([width, _], table) = png(&dir.join("reconstruct.png"));
@@ -66,10 +75,17 @@ fn encode_then_decode_is_reconstruct() {
     // Find the place: words stand to the left, the title above.
     let place = (0..width as usize - 56).find_map(|left| {
         (0..140).find(|&top| {
-            (0..56).step_by(5).all(|y| (0..56).step_by(5).all(|x| part(x, y) == whole(left + x, top + y)))
+            (0..56).step_by(5).all(|y| {
+                (0..56)
+                    .step_by(5)
+                    .all(|x| part(x, y) == whole(left + x, top + y))
+            })
         })
     });
-    assert!(place.is_some(), "the decoded image is part of the reconstructions");
+    assert!(
+        place.is_some(),
+        "the decoded image is part of the reconstructions"
+    );
 }
 
 #[test]
@@ -92,16 +108,24 @@ fn what_cannot_be_is_told_in_a_line() {
         let output = genzoo(dir, &[&["latent", run()], arguments].concat());
         let error = text(&output.stderr);
         assert!(!output.status.success(), "{arguments:?}");
-        assert!(error.contains(word) && !error.contains("panicked"), "{arguments:?}: {error}");
+        assert!(
+            error.contains(word) && !error.contains("panicked"),
+            "{arguments:?}: {error}"
+        );
     }
 }
 
 #[test]
 fn a_classifier_is_put_on_the_encoder() {
     let root = tempfile::tempdir().unwrap();
-    let few = ["--labels", "20,40", "--seeds", "2", "--steps", "3", "--json"];
+    let few = [
+        "--labels", "20,40", "--seeds", "2", "--steps", "3", "--json",
+    ];
     let tune = |more: &[&str]| {
-        let output = ok(root.path(), &[&["finetune", run()], &few[..], more].concat());
+        let output = ok(
+            root.path(),
+            &[&["finetune", run()], &few[..], more].concat(),
+        );
         serde_json::from_str::<serde_json::Value>(&output).unwrap()
     };
     let lines = tune(&[]);
@@ -110,7 +134,11 @@ fn a_classifier_is_put_on_the_encoder() {
         let accuracy = lines[0][side]["accuracy"].as_f64().unwrap();
         assert!((0.0..=1.0).contains(&accuracy), "{lines}");
     }
-    assert_eq!(lines, tune(&["--threads", "1"]), "threads do not change results");
+    assert_eq!(
+        lines,
+        tune(&["--threads", "1"]),
+        "threads do not change results"
+    );
     assert_ne!(lines[0]["pretrained"], tune(&["--freeze"])[0]["pretrained"]);
     png(&root.path().join("finetune.png"));
     let output = genzoo(root.path(), &["finetune", run(), "--labels", "none"]);

@@ -1,83 +1,134 @@
-//! What the command promises for every model that it lists.
+//! What the command promises for every model that it lists: it trains, is judged by what it says it
+//! is judged by, and does what it says it can do. What the models themselves promise is tested in
+//! the crate `battery`.
 
 mod common;
 
-use common::{ok, tiny_set};
+use common::{fails, image_set, label_set, ok};
+use nn::model::{Accepts, Entry, ImageSpec};
+use serde_json::Value;
 use std::fs;
+use std::path::Path;
 
-/// Hyper-parameters that make a model small enough for a test.
-const SIZES: &[(&str, &[&str])] = &[
-    ("vae", &["hidden=16", "latents=2"]),
-    ("fvsbn", &["reach=2"]),
-    ("nade", &["hidden=8"]),
-    ("orderless-nade", &["hidden=8,8"]),
-    ("made", &["hidden=24", "masks=2", "shuffle=true"]),
-    ("pixelcnn", &["channels=4", "blocks=1", "head=4"]),
-    ("gated-pixelcnn", &["channels=4", "layers=2", "head=4"]),
-];
-
-/// The names that `genzoo models` prints, with their sizes.
-fn models() -> Vec<(String, &'static [&'static str])> {
-    let list = ok(std::path::Path::new("."), &["models"]);
-    let names: Vec<&str> = (list.lines().skip(1))
-        .map_while(|line| line.split_whitespace().next())
+/// A few steps of the smallest such model, on images of 6x6 pixels in ten classes.
+fn train(dir: &Path, entry: &Entry) {
+    let accepts = (entry.accepts)(&entry.small_hypers());
+    let binarize = if accepts.levels(2) { "dynamic" } else { "none" };
+    let sizes: Vec<String> = (entry.small.iter())
+        .map(|(key, value)| format!("{key}={value}"))
         .collect();
-    let size = |name: &str| SIZES.iter().find(|(known, _)| *known == name);
-    for (name, _) in SIZES {
-        assert!(names.contains(name), "{name} is not listed:\n{list}");
-    }
-    names
-        .into_iter()
-        .map(|name| {
-            let size = size(name).unwrap_or_else(|| panic!("give {name} a size in this test"));
-            (name.to_string(), size.1)
-        })
-        .collect()
+    let set = sizes.iter().flat_map(|size| ["--set", size]);
+    let args = [
+        "train",
+        entry.name,
+        "--data",
+        "labelled",
+        "--binarize",
+        binarize,
+        "--steps",
+        "3",
+        "--batch-size",
+        "5",
+        "--out",
+        entry.name,
+    ];
+    ok(dir, &args.into_iter().chain(set).collect::<Vec<_>>());
 }
 
-/// Half a run, resumed on another number of threads, has the bytes of the whole run; read from its
-/// files it evaluates and samples, on any number of threads the same.
 #[test]
-fn every_model_resumes_evaluates_and_samples_to_the_same_bytes() {
+fn every_model_is_judged_by_what_it_says_and_does_what_it_can() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path();
-    tiny_set(dir);
-    // A schedule that ends with the run would make the first half of it another run.
-    fs::write(dir.join("constant.toml"), "schedule.kind = \"constant\"").unwrap();
-    for (model, size) in models() {
-        let set: Vec<&str> = size.iter().flat_map(|size| ["--set", size]).collect();
-        let train = |out: &str, steps: &str, threads: &str| {
-            let ends = ["--steps", steps, "--threads", threads];
-            let common = [
-                "--data",
-                "tiny-set",
-                "--config",
-                "constant.toml",
-                "--batch-size",
-                "5",
-                "--out",
-                out,
-            ];
-            ok(
-                dir,
-                &[&["train", &model], &ends[..], &common, &set].concat(),
+    image_set(dir, "labelled", [6, 6], [40, 12]);
+    label_set(dir, "labelled", [40, 12]);
+    let list = ok(dir, &["models"]);
+    for entry in genzoo::all_models() {
+        let name = entry.name;
+        assert!(
+            list.lines()
+                .any(|line| line.starts_with(&format!("{name} "))),
+            "{name}:\n{list}"
+        );
+        train(dir, entry);
+        let accepts = (entry.accepts)(&entry.small_hypers());
+        let levels = if accepts == Accepts::Levels { 256 } else { 2 };
+        let spec = ImageSpec::new(6, 6, 1, levels).with_classes(10);
+        let (model, _) = entry.build_for(&entry.small_hypers(), spec, 0).unwrap();
+
+        let told: Vec<_> = model
+            .scores()
+            .iter()
+            .flat_map(|score| score.about())
+            .collect();
+        if told.is_empty() {
+            let error = fails(dir, 1, &["eval", name]);
+            assert!(
+                error.contains("nothing that it is judged by"),
+                "{name}: {error}"
             );
+        } else {
+            let json = ok(dir, &["eval", name, "--json"]);
+            let report: Value = serde_json::from_str(&json).unwrap();
+            let scores = report["scores"].as_array().unwrap();
+            // More may stand beside them, as a partition function.
+            assert!(scores.len() >= told.len(), "{name}: {json}");
+            for (score, info) in scores.iter().zip(&told) {
+                let word = |key: &str| score[key].as_str().unwrap();
+                assert_eq!(word("name"), info.name, "{name}");
+                assert_eq!(word("unit"), info.unit, "{name}");
+                assert_eq!(word("kind"), info.kind.name(), "{name}");
+                assert_eq!(word("better"), info.better.name(), "{name}");
+                assert!(
+                    score["value"].is_f64() && score.get("standard_error").is_some(),
+                    "{json}"
+                );
+            }
+            let nats = report.get("nats").and_then(Value::as_f64);
+            let likelihood = told.iter().position(|info| info.is_likelihood());
+            assert_eq!(
+                nats,
+                likelihood.map(|i| scores[i]["value"].as_f64().unwrap()),
+                "{name}"
+            );
+            let words = ok(dir, &["eval", name]);
+            assert!(words.lines().count() > told.len(), "{name}: {words}");
+        }
+
+        let drawn = |out: &str, args: &[&str]| {
+            ok(dir, &[args, &["--out", out]].concat());
+            fs::read(dir.join(out)).unwrap()
         };
-        let (whole, parts) = (format!("{model}-whole"), format!("{model}-parts"));
-        train(&whole, "4", "1");
-        train(&parts, "2", "3");
-        let resume = ["train", "--resume", &parts, "--steps", "4"];
-        ok(dir, &[&resume[..], &["--threads", "2"]].concat());
-        let bytes = |file: &str| fs::read(dir.join(file)).unwrap();
-        let checkpoint = |run: &str| bytes(&format!("{run}/checkpoint.safetensors"));
-        assert!(checkpoint(&whole) == checkpoint(&parts), "{model}");
-        let use_it = |threads: &str| {
-            let threads = ["--threads", threads];
-            let sample = ["sample", &whole, "--count", "5", "--out", "drawn.png"];
-            ok(dir, &[&sample[..], &threads].concat());
-            let likelihood = ok(dir, &[&["eval", &whole, "--json"], &threads[..]].concat());
-            (likelihood, bytes("drawn.png"))
-        };
-        assert!(use_it("1") == use_it("3"), "{model}");
+        let abilities: [(bool, &str, &[&str]); 3] = [
+            (
+                model.sampler().is_some(),
+                "sample",
+                &["sample", name, "--count", "5"],
+            ),
+            (
+                model.completer().is_some(),
+                "complete",
+                &["complete", name, "--rows", "2"],
+            ),
+            (
+                model.coder().is_some(),
+                "compress",
+                &["compress", name, "--from", "test"],
+            ),
+        ];
+        for (can, what, args) in abilities {
+            if can {
+                let one = drawn("one", &[args, &["--threads", "1"]].concat());
+                assert!(
+                    one == drawn("three", &[args, &["--threads", "3"]].concat()),
+                    "{name}: {what}"
+                );
+            } else {
+                let error = fails(dir, 1, args);
+                assert!(
+                    error.starts_with(&format!("error: {name} does not ")),
+                    "{name}: {error}"
+                );
+            }
+        }
     }
 }

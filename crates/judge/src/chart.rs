@@ -10,7 +10,9 @@ const BOTTOM: f64 = 50.0;
 const TOP: f64 = 30.0;
 const RIGHT: f64 = 150.0;
 /// One after another; told apart by those who see no red or no green, too.
-const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+const COLOURS: [&str; 6] = [
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9",
+];
 const TICKS: usize = 5;
 
 /// Points with a name.
@@ -80,11 +82,19 @@ impl Chart<'_> {
              <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
         );
         text(&mut svg, (LEFT + 40.0, TOP - 12.0), "start", self.title);
-        text(&mut svg, ((along.from + along.to) / 2.0, HEIGHT - 10.0), "middle", self.x);
+        text(
+            &mut svg,
+            ((along.from + along.to) / 2.0, HEIGHT - 10.0),
+            "middle",
+            self.x,
+        );
         text(&mut svg, (4.0, TOP - 12.0), "start", self.y);
         for y in up.ticks() {
             let (at, from, to) = (up.place(y), along.from, along.to);
-            let _ = writeln!(svg, "<path d=\"M{from:.1} {at:.1}H{to:.1}\" stroke=\"#bbb\"/>");
+            let _ = writeln!(
+                svg,
+                "<path d=\"M{from:.1} {at:.1}H{to:.1}\" stroke=\"#bbb\"/>"
+            );
             text(&mut svg, (from - 6.0, at + 4.0), "end", &short(y));
         }
         for x in along.ticks() {
@@ -94,10 +104,16 @@ impl Chart<'_> {
         }
         for (i, series) in self.series.iter().enumerate() {
             let colour = COLOURS[i % COLOURS.len()];
-            let finite = series.points.iter().filter(|p| p.0.is_finite() && p.1.is_finite());
+            let finite = series
+                .points
+                .iter()
+                .filter(|p| p.0.is_finite() && p.1.is_finite());
             let places: Vec<_> = finite.map(|p| (along.place(p.0), up.place(p.1))).collect();
             if series.joined {
-                let path: Vec<_> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+                let path: Vec<_> = places
+                    .iter()
+                    .map(|(x, y)| format!("{x:.1},{y:.1}"))
+                    .collect();
                 let _ = writeln!(
                     svg,
                     "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" \
@@ -128,14 +144,21 @@ impl Chart<'_> {
 
 fn text(svg: &mut String, (x, y): (f64, f64), anchor: &str, words: &str) {
     let words = words.replace('&', "&amp;").replace('<', "&lt;");
-    let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{words}</text>");
+    let _ = writeln!(
+        svg,
+        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{words}</text>"
+    );
 }
 
 /// A number beside an axis.
 fn short(x: f64) -> String {
     let text = format!("{x:.3}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text == "-0" { "0".into() } else { text.into() }
+    if text == "-0" {
+        "0".into()
+    } else {
+        text.into()
+    }
 }
 
 #[cfg(test)]

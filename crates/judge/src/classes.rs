@@ -7,11 +7,14 @@
 #[track_caller]
 pub fn shares(classes: &[u32], count: usize) -> Vec<f64> {
     assert!(!classes.is_empty(), "shares: expected images");
-    let mut shares = vec![0.0; count];
+    let mut counts = vec![0usize; count];
     for &class in classes {
-        shares[class as usize] += 1.0 / classes.len() as f64;
+        counts[class as usize] += 1;
     }
-    shares
+    counts
+        .iter()
+        .map(|&n| n as f64 / classes.len() as f64)
+        .collect()
 }
 
 /// Half the sum of the differences: 0 for equal shares, 1 where they have no class in common.

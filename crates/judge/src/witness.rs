@@ -15,6 +15,8 @@ const TOGETHER: usize = 128;
 pub struct Witness {
     model: Box<dyn Model>,
     params: Params<f32>,
+    /// What features are divided by.
+    unit: f64,
 }
 
 /// What a witness says of some images.
@@ -30,7 +32,24 @@ impl Witness {
     /// A model that has features and tells classes; nothing for one that has not.
     pub fn new(model: Box<dyn Model>, params: Params<f32>) -> Option<Witness> {
         let able = model.features().is_some() && model.classifier().is_some();
-        able.then_some(Witness { model, params })
+        able.then_some(Witness {
+            model,
+            params,
+            unit: 1.0,
+        })
+    }
+
+    /// The same with features in units of their root mean square over these images, so that
+    /// distances of one witness are about as large as those of another.
+    pub fn in_units_of(self, images: &Tensor<f32>) -> Witness {
+        let plain = Witness { unit: 1.0, ..self };
+        let features = plain.look(images).features;
+        let count = (features.rows() * features.columns()).max(1) as f64;
+        let square = features.iter().flatten().map(|x| x * x).sum::<f64>() / count;
+        Witness {
+            unit: square.sqrt().max(1e-12),
+            ..plain
+        }
     }
 
     /// A word that changes with any bit of the parameters.
@@ -61,7 +80,7 @@ impl Witness {
             })
             .collect();
         let features: Vec<f64> = (parts.iter())
-            .flat_map(|(features, _)| features.iter().map(|&x| f64::from(x)))
+            .flat_map(|(features, _)| features.iter().map(|&x| f64::from(x) / self.unit))
             .collect();
         Seen {
             features: Matrix::new(count, features.len() / count.max(1), &features),

@@ -8,6 +8,7 @@
 //! the same on any number of them.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 thread_local! {
@@ -90,6 +91,19 @@ pub(crate) fn each(count: usize, job: impl Fn(usize) + Send + Sync) {
             std::hint::spin_loop();
         }
     });
+}
+
+/// Calls `run` for pieces of at most `piece` that make up a range, each on any thread: the range is
+/// halved at multiples of `piece` from its start. Compiled once, whatever `run` is.
+pub(crate) fn halves(range: Range<usize>, piece: usize, run: &(dyn Fn(Range<usize>) + Sync)) {
+    if range.len() <= piece {
+        return run(range);
+    }
+    let middle = range.start + range.len().div_ceil(piece) / 2 * piece;
+    rayon::join(
+        || halves(range.start..middle, piece, run),
+        || halves(middle..range.end, piece, run),
+    );
 }
 
 /// Runs both, side by side if kernels called here may use threads.

@@ -6,7 +6,7 @@ use super::rans::Shares;
 use nn::model::ImageSpec;
 
 pub(super) const MAGIC: &[u8; 4] = b"GZLL";
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 /// The fewest bytes of a text.
 const SHORTEST: usize = 8;
 
@@ -21,6 +21,7 @@ pub struct Archive<'a> {
     pub(super) spec: ImageSpec,
     pub(super) classes: Option<usize>,
     pub(super) count: usize,
+    pub(super) members: usize,
     note: &'a [u8],
     pub(super) checksum: u64,
     pub(super) texts: Vec<&'a [u8]>,
@@ -53,11 +54,11 @@ impl<'a> Archive<'a> {
         let model = input.word("the hash of a model")?;
         let probabilities = input.word("the hash of probabilities")?;
         let at = input.at;
-        let mut numbers = [0; 6];
+        let mut numbers = [0; 7];
         for number in &mut numbers {
             *number = input.number("a size of images")?;
         }
-        let [height, width, channels, levels, classes, count] = numbers;
+        let [height, width, channels, levels, classes, count, members] = numbers;
         let dims = [height, width, channels]
             .into_iter()
             .try_fold(1usize, usize::checked_mul);
@@ -65,6 +66,9 @@ impl<'a> Archive<'a> {
         if sizes.is_none_or(|n| n == 0) || !(2..=256).contains(&levels) || classes > Shares::MOST {
             let found = format!("{count} of {height}x{width}x{channels}, {levels} levels");
             return Err(malformed(at, "images of 2 to 256 levels", found));
+        }
+        if members == 0 {
+            return Err(malformed(at, "at least one density", "none"));
         }
         let note = input.lengthy("a note")?;
         let head = &bytes[..input.at];
@@ -88,6 +92,7 @@ impl<'a> Archive<'a> {
             spec: ImageSpec::new(height, width, channels, levels),
             classes: Some(classes).filter(|&n| n > 0),
             count,
+            members,
             note,
             checksum,
             texts,
@@ -97,6 +102,12 @@ impl<'a> Archive<'a> {
     /// How many images it holds.
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// How many densities the model's likelihood is a mixture of: the images are coded by the
+    /// first of them. 1 for most models.
+    pub fn members(&self) -> usize {
+        self.members
     }
 
     /// What the writer noted.

@@ -4,8 +4,8 @@
 //! # The file
 //!
 //! ```text
-//! magic, version | instruction set | model | probabilities | H W C, levels, classes, count | note |
-//! checksum
+//! magic, version | instruction set | model | probabilities | H W C, levels, classes, count |
+//! densities of the mixture, of which the first codes | note | checksum
 //! for each lane of 256 images: length, then its classes and levels as one text of the coder
 //! ```
 //!
@@ -84,6 +84,12 @@ impl<'a> Codec<'a> {
         self.model.coder().expect("`new` has looked")
     }
 
+    /// How many densities the model's likelihood is an equal mixture of. Files are coded by the
+    /// first of them, and are as long as *its* likelihood says.
+    pub fn members(&self) -> usize {
+        self.coder().members().max(1)
+    }
+
     /// A hash of the probabilities along one made-up image, to the last bit.
     fn fingerprint(&self) -> u64 {
         let classes = self.classes.map(|_| [0]);
@@ -127,7 +133,8 @@ impl<'a> Codec<'a> {
             ..
         } = self.spec;
         let classes = self.classes.unwrap_or(0);
-        for n in [height, width, channels, levels, classes, count] {
+        let members = self.members();
+        for n in [height, width, channels, levels, classes, count, members] {
             put_number(&mut out, n);
         }
         put_bytes(&mut out, note);
@@ -237,6 +244,10 @@ impl<'a> Codec<'a> {
         let here = images(&self.spec, self.classes);
         if of_file != here {
             return other("a model of images", of_file, here);
+        }
+        let [of_file, here] = [archive.members, self.members()].map(|n| format!("{n} densities"));
+        if of_file != here {
+            return other("a mixture of", of_file, here);
         }
         if archive.model != self.hash {
             let [of_file, here] = [archive.model, self.hash].map(|hash| format!("{hash:016x}"));

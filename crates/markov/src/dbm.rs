@@ -76,7 +76,7 @@ fn recipe(_: &Setup) -> Recipe {
     Recipe::new("free_energy", Optimiser::sgd(0.02))
         .schedule(Schedule::Cosine)
         .batch_size(100)
-        .epochs(50)
+        .epochs(100)
         .ema(0.999)
 }
 

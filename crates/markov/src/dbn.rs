@@ -13,7 +13,8 @@
 //! Each layer is a restricted Boltzmann machine; the one on top stays one, of those below only the
 //! way down is left, and the way up guesses the hidden units. Layers are trained one after
 //! another, each on draws that those below make of the images, for an equal share of the run
-//! ([`Step::done`]) and with a learning rate that falls to 0 within it.
+//! ([`Step::done`]) and with a learning rate that falls to 0 within it. Or all are
+//! trained in each step, which then does not depend on how long the run is.
 
 use crate::dbm::log_probability;
 use crate::layer::Layer;
@@ -42,7 +43,12 @@ pub(crate) const ENTRY: Entry =
                 meaning: "units of the hidden layers, from the pixels up",
                 default: Value::Counts(&[500, 1000]),
             },
-            trainer::ALGORITHM,
+            Hyper {
+            name: "order",
+            meaning: "layers one after another, each for an equal share of the run (greedy), or all in each step, upper ones on what lower ones make so far (joint)",
+            default: Value::Choice(&["greedy", "joint"]),
+        },
+        trainer::ALGORITHM,
             trainer::STEPS,
             trainer::CHAINS,
             trainer::REPLICAS,
@@ -54,6 +60,8 @@ pub(crate) const ENTRY: Entry =
         .binary()
         .small(&[
             ("hidden", "8,5"),
+        // What a step of a greedy run does depends on how long the run is.
+        ("order", "joint"),
             ("chains", "7"),
             ("ais_chains", "20"),
             ("ais_temperatures", "50"),
@@ -77,7 +85,7 @@ fn recipe(setup: &Setup) -> Recipe {
     Recipe::of(LAYERS[..layers].iter().copied().map(phase).collect())
         .schedule(Schedule::Constant)
         .batch_size(100)
-        .epochs(60)
+        .epochs(100)
         .ema(0.999)
 }
 
@@ -100,6 +108,8 @@ fn build(setup: &Setup) -> Result<Built, HyperError> {
 pub struct Dbn {
     spec: ImageSpec,
     layers: Vec<Layer>,
+    /// Whether all layers are trained in each step.
+    joint: bool,
     effort: Effort,
 }
 
@@ -116,6 +126,7 @@ impl Dbn {
         Dbn {
             spec: setup.image,
             layers,
+            joint: setup.hypers.choice("order") == "joint",
             effort: Effort::of(setup.hypers),
         }
     }
@@ -186,13 +197,16 @@ impl Dbn {
 impl Model for Dbn {
     fn loss(&self, step: &Step) -> Loss {
         let (_, done) = self.place(step.done);
-        let rate = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
+        let rate = match self.joint {
+            true => 1.0,
+            false => 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
+        };
         let (units, _) = self.up(step.p, step.batch, step.phase, word("way up"));
         self.layers[step.phase].loss(step, &units, rate)
     }
 
     fn takes_part(&self, phase: usize, _step: u64, done: f64) -> bool {
-        self.place(done).0 == phase
+        self.joint || self.place(done).0 == phase
     }
 
     fn spread(&self, batch_size: usize) -> Spread {

@@ -17,15 +17,17 @@
 //! model. With one hidden layer the chain is one of x alone, whose transition matrix can be written
 //! down where images are tiny.
 
+use crate::machine::base_rate;
 use crate::noise;
+use crate::parzen;
 use crate::pixels::{pixels, restore};
 use grad::{Tensor, Var};
 use nn::hyper::{Hyper, HyperError, Value};
 use nn::init::Init;
 use nn::model::{
-    Ask, Better, Built, Chain, Completer, CompletionRequest, Entry, Features, ImageSpec, Loss,
-    Model, NATS, Preset, Recipe, SampleRequest, Sampler, Score, ScoreInfo, Scored, Setup, Spread,
-    Step, Takes,
+    Ask, Better, Built, Chain, Completer, CompletionRequest, Entry, Features, Figure, ImageSpec,
+    Loss, Model, NATS, Preset, Recipe, SampleRequest, Sampler, Score, ScoreInfo, Scored, SetAsk,
+    SetScore, Setup, Spread, Step, Takes,
 };
 use nn::optim::Optimiser;
 use nn::random::{self, Stream, word};
@@ -107,6 +109,8 @@ pub struct Gsn {
 /// Where chains are: values of the layers above the pixels, and the streams of the rows.
 struct Walkers {
     hidden: Vec<Var<f32>>,
+    /// Deviation of the noise of hidden layers.
+    sigma: f64,
     streams: Vec<Stream>,
 }
 
@@ -115,20 +119,31 @@ impl Gsn {
     pub fn new(b: &mut Builder, setup: &Setup) -> Gsn {
         let hypers = setup.hypers;
         let sizes = [vec![setup.image.dims()], hypers.counts("hidden")].concat();
+        // Upper layers begin as if they were not there: their noise would else drown the images.
         let weight = |b: &mut Builder, l: usize| {
+            let init = match l {
+                0 => Init::FanIn,
+                _ => Init::Normal {
+                    mean: 0.0,
+                    std: 0.005,
+                },
+            };
+            let shape = [sizes[l], sizes[l + 1]];
             b.scope(l)
-                .param("weight", [sizes[l], sizes[l + 1]], |shape, stream| {
-                    Init::FanIn.draw(shape, stream)
-                })
+                .param("weight", shape, |shape, stream| init.draw(shape, stream))
         };
-        let bias = |b: &mut Builder, name: &str, n: usize| {
-            b.param(name, [n], |shape, _| Tensor::zeros(shape))
-        };
+        let bias =
+            |b: &mut Builder, n: usize| b.param("bias", [n], |shape, _| Tensor::zeros(shape));
         let layers = sizes.len() - 1;
         let mut b = b.scope("layers");
         let weights = (0..layers).map(|l| weight(&mut b, l)).collect();
-        let mut biases = vec![bias(&mut b, "visible_bias", sizes[0])];
-        biases.extend((0..layers).map(|l| bias(&mut b.scope(l), "bias", sizes[l + 1])));
+        // Logits of -3 are far away for an optimiser that goes 0.001 a step.
+        let rates: Vec<f32> = setup.data.mean().iter().copied().map(base_rate).collect();
+        let visible = b.param("visible_bias", [sizes[0]], |shape, _| {
+            Tensor::new(shape, &rates)
+        });
+        let mut biases = vec![visible];
+        biases.extend((0..layers).map(|l| bias(&mut b.scope(l), sizes[l + 1])));
         Gsn {
             spec: setup.image,
             weights,
@@ -144,6 +159,7 @@ impl Gsn {
     fn begin(&self, streams: Vec<Stream>) -> Walkers {
         let zeros = |&n: &usize| Var::constant(Tensor::zeros([streams.len(), n]));
         Walkers {
+            sigma: self.sigma,
             hidden: self.sizes[1..].iter().map(zeros).collect(),
             streams,
         }
@@ -181,12 +197,12 @@ impl Gsn {
             if l < layers {
                 a = a + at.hidden[l].matmul_with(&p[self.weights[l]], false, true);
             }
-            let noisy = l > 1 && self.sigma > 0.0;
+            let noisy = l > 1 && at.sigma > 0.0;
             at.hidden[l - 1] = match noisy {
                 false => a.tanh(),
                 true => {
-                    let before = self.noise(&mut at.streams, l);
-                    let after = self.noise(&mut at.streams, l);
+                    let before = self.noise(at, l);
+                    let after = self.noise(at, l);
                     (a + before).tanh() + after
                 }
             };
@@ -194,11 +210,12 @@ impl Gsn {
         at.hidden[0].matmul_with(&p[self.weights[0]], false, true) + &p[self.biases[0]]
     }
 
-    fn noise(&self, streams: &mut [Stream], layer: usize) -> Var<f32> {
+    fn noise(&self, at: &mut Walkers, layer: usize) -> Var<f32> {
         let n = self.sizes[layer];
-        Var::constant(Tensor::build([streams.len(), n], |out| {
-            for (row, stream) in out.chunks_exact_mut(n).zip(streams) {
-                row.fill_with(|| (self.sigma * random::normal(stream)) as f32);
+        let sigma = at.sigma;
+        Var::constant(Tensor::build([at.streams.len(), n], |out| {
+            for (row, stream) in out.chunks_exact_mut(n).zip(&mut at.streams) {
+                row.fill_with(|| (sigma * random::normal(stream)) as f32);
             }
         }))
     }
@@ -286,7 +303,7 @@ impl Model for Gsn {
     }
 
     fn scores(&self) -> Vec<Scored<'_>> {
-        vec![Scored::Images(self)]
+        vec![Scored::Images(self), Scored::Set(self)]
     }
 
     fn sampler(&self) -> Option<&dyn Sampler> {
@@ -335,6 +352,16 @@ impl Score for Gsn {
             }
         }
         vec![column]
+    }
+}
+
+impl SetScore for Gsn {
+    fn about(&self) -> Vec<ScoreInfo> {
+        vec![parzen::INFO]
+    }
+
+    fn of(&self, ask: &SetAsk) -> Vec<Figure> {
+        parzen::figure(self, ask)
     }
 }
 
@@ -398,9 +425,10 @@ impl Features for Gsn {
         self.sizes[1..].iter().sum()
     }
 
-    /// The hidden layers of a step from the image as it is.
+    /// The hidden layers of a step from the image as it is, without noise.
     fn features(&self, step: &Step) -> Tensor<f32> {
         let (x, mut at) = self.start(step, "features");
+        at.sigma = 0.0;
         self.walk(step.p, &x, &mut at);
         Var::concat(&at.hidden.iter().collect::<Vec<_>>(), 1).into_value()
     }

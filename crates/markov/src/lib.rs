@@ -13,6 +13,7 @@ mod layer;
 mod machine;
 mod noise;
 mod partition;
+mod parzen;
 mod pixels;
 mod rbm;
 mod trainer;

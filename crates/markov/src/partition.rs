@@ -24,7 +24,7 @@ pub struct Effort {
 pub(crate) const CHAINS: Hyper = Hyper {
     name: "ais_chains",
     meaning: "chains of annealed importance sampling, each way, by which `eval` estimates log Z",
-    default: Value::Count(256),
+    default: Value::Count(512),
 };
 /// The hyper-parameter [`Effort::temperatures`].
 pub(crate) const TEMPERATURES: Hyper = Hyper {

@@ -75,7 +75,7 @@ fn recipe(setup: &Setup) -> Recipe {
     Recipe::new("free_energy", Optimiser::sgd(lr))
         .schedule(Schedule::Cosine)
         .batch_size(100)
-        .epochs(50)
+        .epochs(100)
         .ema(0.999)
 }
 

@@ -170,7 +170,7 @@ impl Trainer {
                 let packed = (self.k >= WORTH_PACKING).then(|| vars.machine().packed());
                 chains.advance(step, packed.as_ref().unwrap_or(&machine), self.k)
             }
-            None => Some((self.from_images(step, &machine, v, inputs.data()), 1.0)),
+            None => Some((self.contrastive(step, &machine, v, inputs.data()), 1.0)),
         };
         let (sum, value) = match negative {
             None => (positive, energy),
@@ -182,11 +182,11 @@ impl Trainer {
         // The sum is linear in the parameters: its derivatives are what counts. Its value is made
         // the difference of the free energies, which says something.
         let correction = value - rate * f64::from(sum.item());
-        Loss::of(sum.affine(rate, correction))
+        Loss::of(sum.affine(rate, correction)).surrogate()
     }
 
     /// Where chains from the images v are after k steps, given what reaches their hidden units.
-    fn from_images(
+    fn contrastive(
         &self,
         step: &Step,
         machine: &Machine,
@@ -244,4 +244,71 @@ fn gaussian_terms(
     }
     linear(vars.visible_bias, Tensor::new([d], &of_b))
         + linear(log_deviations, Tensor::new([d], &of_s))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grad::Tape;
+
+    /// Derivatives by every parameter of a Gaussian machine are those of F(positive) - F(negative)
+    /// at these units.
+    #[test]
+    fn gaussian_gradients_are_those_of_the_free_energy() {
+        let values = [
+            Tensor::new([2, 2], &[0.7, -0.4, 0.2, 0.9]),
+            Tensor::new([2], &[0.1, 0.4]),
+            Tensor::new([2], &[-0.3, 0.2]),
+            Tensor::new([2], &[-0.5, 0.1]),
+        ];
+        let sides = [([0.9, -0.2, 0.3, 0.5], -1.0), ([0.4, 0.8, -0.6, 1.1], 0.5)];
+        let machine = |values: &[Tensor<f32>; 4]| {
+            Machine::gaussian(&values[0], &values[1], &values[2], &values[3].map(f32::exp))
+        };
+        let energy = |values: &[Tensor<f32>; 4]| -> f64 {
+            let of = |(v, counts): &([f32; 4], f64)| {
+                -counts * machine(values).free_energy(v).iter().sum::<f64>()
+            };
+            sides.iter().map(of).sum()
+        };
+        let tape = Tape::new();
+        let vars = values.clone().map(|value| tape.var(value));
+        let bound = Vars {
+            weight: &vars[0],
+            visible_bias: &vars[1],
+            hidden_bias: &vars[2],
+            log_deviations: Some(&vars[3]),
+        };
+        let machine = machine(&values);
+        let offsets = Offsets {
+            visible: Tensor::zeros([2]),
+            hidden: Tensor::zeros([2]),
+        };
+        let s = machine.deviations().unwrap();
+        let loss = sides.map(|(v, counts)| {
+            let v = Tensor::new([2, 2], &v);
+            let scaled = Tensor::from_fn([2, 2], |i| v.data()[i] / s[i % 2]);
+            let mut units = Units::of(&scaled, &vars[0], &offsets, counts);
+            units.hidden = Tensor::new([2, 2], &machine.hidden_means(v.data()));
+            units.sum(None, &vars[2], &offsets)
+                + gaussian_terms(&machine, &bound, &vars[3], &v, &units)
+        });
+        let [positive, negative] = loss;
+        let found = tape.gradients(&(positive + negative), &vars.each_ref());
+        for (k, found) in found.iter().enumerate() {
+            for i in 0..found.len() {
+                let at = |delta: f32| {
+                    let mut moved = values.clone();
+                    moved[k].make_mut()[i] += delta;
+                    energy(&moved)
+                };
+                let expected = (at(1e-2) - at(-1e-2)) / 2e-2;
+                let found = f64::from(found.data()[i]);
+                assert!(
+                    (found - expected).abs() < 2e-3,
+                    "{k}[{i}]: {expected}, {found}"
+                );
+            }
+        }
+    }
 }

@@ -169,15 +169,15 @@ fn gradients_are_those_of_the_likelihood() {
         let g = |i: usize, j: usize| {
             plain[0][i * h + j] - plain[1][i] * lambda[j] - mu[i] * plain[2][j]
         };
-        for i in 0..d {
+        for (i, of_b) in plain[1].iter().enumerate() {
             for j in 0..h {
                 near(found[0].data()[i * h + j], g(i, j), 1e-6, "W");
             }
-            let expected = plain[1][i] - (0..h).map(|j| g(i, j) * lambda[j]).sum::<f64>();
+            let expected = of_b - (0..h).map(|j| g(i, j) * lambda[j]).sum::<f64>();
             near(found[1].data()[i], expected, 1e-6, "b");
         }
-        for j in 0..h {
-            let expected = plain[2][j] - (0..d).map(|i| g(i, j) * mu[i]).sum::<f64>();
+        for (j, of_c) in plain[2].iter().enumerate() {
+            let expected = of_c - (0..d).map(|i| g(i, j) * mu[i]).sum::<f64>();
             near(found[2].data()[j], expected, 1e-6, "c");
         }
     }

@@ -34,7 +34,7 @@ fn log_z_of_500_units() {
     // visible units given hidden ones at their biases serve as well as the data's.
     let means: Vec<f32> = means(&machine);
     let path = Path::new(&machine, &means);
-    let estimate = ais::forward(&path, &ais::schedule(6000), 192, 1);
+    let estimate = ais::forward(&path, &ais::schedule(5000), 128, 1);
     let error = estimate.log_z - 451.28;
     assert!(
         error.abs() < 0.3 && estimate.standard_error < 0.25,

@@ -143,13 +143,26 @@ pub fn gradients(
         let loss = loss(&tape, &bound, part);
         let wrt: Vec<&Var<f32>> = bound.recorded().map(|(_, var)| var).collect();
         let gradients = tape.into_gradient_sums(&loss, &wrt, sums);
-        let updates = bound.take_updates().into_iter();
+        let updates = last_of_each(bound.take_updates()).into_iter();
         let report = Report {
             loss: f64::from(loss.item()),
             updates: updates.map(|(id, update)| (id, count, update)).collect(),
         };
         (gradients, report)
     })
+}
+
+/// What a lane leaves for its states. A layer that saw several batches, such as a discriminator's
+/// batch norm, has left a value after each, which already follows those before it: the last counts.
+pub fn last_of_each(updates: Vec<(ParamId, Update<f32>)>) -> Vec<(ParamId, Update<f32>)> {
+    let mut last: Vec<(ParamId, Update<f32>)> = Vec::new();
+    for (id, update) in updates {
+        if matches!(update, Update::Mean(_)) {
+            last.retain(|(known, _)| *known != id);
+        }
+        last.push((id, update));
+    }
+    last
 }
 
 /// The new value of each state, made in the order of the lanes: of [`Update::Mean`] the mean over
@@ -293,6 +306,50 @@ fn add(sums: &mut [Tensor<f32>], terms: &[Tensor<f32>]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn updates_are_averaged_over_images() {
+        let mut params = Params::<f32>::new();
+        let id = params.add("mean".into(), Tensor::zeros([1]), false);
+        let update = |count, x: f32| (id, count, Update::Mean(Tensor::full([1], x)));
+        let means = states(&params, vec![update(1, 3.0), update(3, 7.0)]);
+        assert_eq!(means, [(id, Tensor::full([1], 6.0))]);
+    }
+
+    #[test]
+    fn of_values_that_follow_each_other_in_a_lane_the_last_counts() {
+        let mut params = Params::<f32>::new();
+        let ids = ["mean", "var"].map(|name| params.add(name.into(), Tensor::zeros([1]), false));
+        let mean = |x: f32| Update::Mean(Tensor::full([1], x));
+        let left = vec![
+            (ids[0], mean(1.0)),
+            (ids[1], mean(4.0)),
+            (ids[0], mean(2.0)),
+        ];
+        let updates = last_of_each(left)
+            .into_iter()
+            .map(|(id, update)| (id, 3, update));
+        let [one, two] = [2.0, 4.0].map(|x| Tensor::full([1], x));
+        let mut found = states(&params, updates.collect());
+        found.sort_by_key(|(id, _)| *id);
+        assert_eq!(found, [(ids[0], one), (ids[1], two)]);
+    }
+
+    #[test]
+    fn rows_of_lanes_take_their_places_and_the_others_stay() {
+        let mut params = Params::<f32>::new();
+        let rows = |x: &[f32]| Tensor::new([x.len() / 2, 2], x);
+        let old = rows(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+        let id = params.add("chains".into(), old, false);
+        let updates = vec![
+            (id, 1, Update::Rows(0, rows(&[-1.0, -2.0]))),
+            (id, 5, Update::Rows(2, rows(&[-5.0, -6.0]))),
+            // A lane may change its rows again.
+            (id, 5, Update::Rows(2, rows(&[-7.0, -8.0]))),
+        ];
+        let new = rows(&[-1.0, -2.0, 3.0, 4.0, -7.0, -8.0, 7.0, 8.0]);
+        assert_eq!(states(&params, updates), [(id, new)]);
+    }
 
     #[test]
     fn groups_cover_the_batch_in_order() {

@@ -248,11 +248,16 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The bytes of a file.
+/// The bytes of a regular file: a device may never end, and a pipe may never begin.
 ///
 /// # Errors
 /// If it cannot be read.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let found = fs::metadata(path).map_err(io(path, "read"))?;
+    if !found.is_file() {
+        let error = std::io::Error::new(ErrorKind::InvalidInput, "not a regular file");
+        return Err(io(path, "read")(error));
+    }
     fs::read(path).map_err(io(path, "read"))
 }
 

@@ -380,11 +380,16 @@ impl<'d> Session<'d> {
     /// Reports, validates, saves and turns to the next epoch; false if it was stopped before.
     fn end_epoch(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<bool, Error> {
         let train = self.report_training(observer)?;
-        let dear = (self.place.epoch + 1).is_multiple_of(self.config.judge_every);
+        let epoch = self.place.epoch + 1;
+        let last = match self.config.limit() {
+            Limit::Epochs(epochs) => epoch >= epochs,
+            _ => self.is_over(),
+        };
+        let dear = last || epoch.is_multiple_of(self.config.judge_every);
         if !self.validated && !self.judge(train.as_ref(), dear, observer, stop)? {
             return Ok(false);
         }
-        self.place.epoch += 1;
+        self.place.epoch = epoch;
         self.place.position = 0;
         self.order = order(self.data, &self.config, &self.place);
         self.save()?;
@@ -448,7 +453,10 @@ impl<'d> Session<'d> {
         let Some(figures) = self.validate(dear, observer, stop)? else {
             return Ok(false);
         };
-        observer.epoch(train, &figures);
+        // At the end of a run that ends with an epoch there may be nothing left to tell.
+        if train.is_some() || !figures.is_empty() {
+            observer.epoch(train, &figures);
+        }
         Ok(true)
     }
 
@@ -483,14 +491,16 @@ impl<'d> Session<'d> {
         };
         let figures: Vec<Figure> = measured.iter().map(|of| of.figure).collect();
         let step = self.engine.steps();
-        if let Some(figure) = figures.iter().find(|figure| !figure.value.is_finite()) {
+        let primary = self.primary().map(|info| info.name);
+        let is_primary = |figure: &&Figure| Some(figure.info.name) == primary;
+        // The others may be infinite in a model that has not learned yet; the epoch's line shows it.
+        if let Some(figure) = (figures.iter().find(is_primary)).filter(|it| !it.value.is_finite()) {
             return Err(Error::NotFinite {
                 step,
                 what: format!("mean of {} over the validation split", figure.info.name),
                 found: figure.value,
             });
         }
-        let primary = self.primary().map(|info| info.name);
         let chosen = (figures.first()).filter(|figure| Some(figure.info.name) == primary);
         if let Some(figure) = chosen {
             let better = figure.info.better;
@@ -520,7 +530,7 @@ impl<'d> Session<'d> {
         {
             if info.is_likelihood() && event.nats.is_none() {
                 event.nats = Some(*value);
-            } else {
+            } else if value.is_finite() {
                 event.parts.insert(info.name.into(), *value);
             }
             if standard_error.is_finite() {

@@ -18,9 +18,10 @@ struct Run {
 static RUN: LazyLock<Run> = LazyLock::new(|| {
     let data = data(0);
     let root = tempfile::tempdir().unwrap();
-    let dir = RunDir::create(&root.path().join("run")).unwrap();
+    let place = RunDir::create(&root.path().join("run")).unwrap();
+    let dir = &place.0;
     let names = [dir.config(), dir.checkpoint(), dir.best(), dir.metrics()];
-    let mut session = Session::begin(dir, &TOY, config(&data, "epochs = 1"), &data).unwrap();
+    let mut session = Session::begin(place, &TOY, config(&data, "epochs = 1"), &data).unwrap();
     let stop = std::sync::atomic::AtomicBool::new(false);
     let mut observer = common::StopAfter {
         steps: 1000,

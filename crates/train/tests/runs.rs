@@ -181,7 +181,7 @@ fn an_edited_configuration_is_refused() {
     let text = fs::read_to_string(&path).unwrap();
     let cases = [
         (
-            text.replace("lr = 0.01", "lr = 0.02"),
+            text.replace("batch_size = 32", "batch_size = 16"),
             "expected that of config.toml",
         ),
         (

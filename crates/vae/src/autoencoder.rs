@@ -115,6 +115,7 @@ fn recipe(_: &Setup) -> Recipe {
 
 fn build_dense(setup: &Setup) -> Result<Built, HyperError> {
     let mut layout = layout(setup.hypers, setup.image, false)?;
+    layout.keeps_size = true;
     if setup.hypers.flag(LINEAR.name) {
         layout = Layout {
             is_linear: true,

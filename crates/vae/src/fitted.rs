@@ -136,7 +136,7 @@ impl Density {
             for (i, log) in logs.iter().enumerate() {
                 let share = (log - total).exp();
                 // What counts for nothing costs nothing.
-                if !(share > 1e-6) {
+                if share.is_nan() || share <= 1e-6 {
                     continue;
                 }
                 mass[i] += share;

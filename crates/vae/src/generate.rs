@@ -72,7 +72,7 @@ pub(crate) fn rows(
 
 impl Vae {
     /// Codes from the prior, the way `draw` tells.
-    fn from_prior(&self, p: &Bound<f32>, count: usize, seed: u64, draw: Draw) -> Tensor<f32> {
+    fn prior_codes(&self, p: &Bound<f32>, count: usize, seed: u64, draw: Draw) -> Tensor<f32> {
         match self.mixture(p) {
             None => rows(count, self.latents, seed, |_, stream, z| {
                 z.fill_with(|| draw.one(stream));
@@ -121,7 +121,7 @@ impl Sampler for Vae {
 
     /// The mean of p(x|z), probabilities and no binary pixels, or with `pixels` draws from it.
     fn sample(&self, p: &Bound<f32>, request: &SampleRequest) -> Tensor<f32> {
-        let z = self.from_prior(p, request.count, request.seed, Draw::of(request));
+        let z = self.prior_codes(p, request.count, request.seed, Draw::of(request));
         let y = self.classes_of(self.labels_of(request).as_ref());
         if request.sampler.as_deref() != Some(PIXELS) {
             return self.picture(p, &z, y.as_ref());
@@ -157,7 +157,7 @@ impl Latent for Vae {
 
     /// p(z).
     fn prior(&self, p: &Bound<f32>, count: usize, seed: u64) -> Tensor<f32> {
-        self.from_prior(p, count, seed, Draw::PLAIN)
+        self.prior_codes(p, count, seed, Draw::PLAIN)
     }
 
     /// The mean of p(x|z).

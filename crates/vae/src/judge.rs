@@ -12,9 +12,9 @@ use nn::random::word;
 use nn::stats::Estimate;
 use std::f64::consts::TAU;
 
-/// Rows of codes that are decoded together: enough to keep the kernels busy, few enough for the
-/// cache, however many samples are asked for.
-const ROWS: usize = 512;
+/// Parameters of pixels that are decoded together, those of 512 binary digits: enough to keep the
+/// kernels busy, few enough for the cache, however many samples are asked for.
+const TOGETHER_DECODED: usize = 512 * 784;
 
 /// A sum of exponentials that grows, by its logarithm.
 #[derive(Clone, Copy)]
@@ -77,7 +77,8 @@ impl Vae {
         samples: usize,
     ) -> Vec<Vec<f64>> {
         let count = batch.len();
-        let chunk = (ROWS / count.max(1)).clamp(1, samples);
+        let each = self.spec.dims() * self.output.width() * count.max(1);
+        let chunk = (TOGETHER_DECODED / each).clamp(1, samples);
         let mut sums = vec![LogSum::EMPTY; count];
         let mut elbo = vec![0.0; count];
         let mut all = given.repeated(chunk);
@@ -200,18 +201,29 @@ impl Codes {
         (0..n).filter(varies).count()
     }
 
-    /// log of the mean of q(z|x_i) over the images, at z.
-    fn log_aggregate(&self, z: &[f64]) -> f64 {
+    /// log of the mean of q(z|x_i) over the images, at each of these codes.
+    fn log_aggregate(&self, z: &[f64]) -> Vec<f64> {
         let n = self.latents;
-        let mut sum = LogSum::EMPTY;
-        for (mu, log_var) in self.mu.chunks_exact(n).zip(self.log_var.chunks_exact(n)) {
-            let terms = z.iter().zip(mu).zip(log_var);
-            let log_q: f64 = terms
-                .map(|((z, mu), log_var)| (z - mu).powi(2) * (-log_var).exp() + log_var + TAU.ln())
-                .sum();
-            sum.add(-0.5 * log_q);
-        }
-        sum.log() - (self.count() as f64).ln()
+        let precision: Vec<f64> = self
+            .log_var
+            .iter()
+            .map(|log_var| (-log_var).exp())
+            .collect();
+        let rows = self.log_var.chunks_exact(n);
+        let own: Vec<f64> = rows
+            .map(|row| row.iter().sum::<f64>() + n as f64 * TAU.ln())
+            .collect();
+        let at = |z: &[f64]| {
+            let mut sum = LogSum::EMPTY;
+            let posteriors = self.mu.chunks_exact(n).zip(precision.chunks_exact(n));
+            for ((mu, precision), own) in posteriors.zip(&own) {
+                let terms = z.iter().zip(mu).zip(precision);
+                let square: f64 = terms.map(|((z, mu), p)| (z - mu) * (z - mu) * p).sum();
+                sum.add(-0.5 * (square + own));
+            }
+            sum.log() - (self.count() as f64).ln()
+        };
+        z.chunks_exact(n).map(at).collect()
     }
 }
 
@@ -246,10 +258,8 @@ impl SetScore for Vae {
             let z = Var::constant(Tensor::new([count, self.latents], &single));
             numbers(&self.log_prior(&p, &z))
         });
-        let rows = z.chunks_exact(self.latents).zip(&prior);
-        let differences: Vec<f64> = rows
-            .map(|(z, prior)| codes.log_aggregate(z) - prior)
-            .collect();
+        let aggregate = codes.log_aggregate(&z);
+        let differences: Vec<f64> = aggregate.iter().zip(&prior).map(|(q, p)| q - p).collect();
         let estimate = Estimate::of(&differences);
         let about = SetScore::about(self);
         vec![
@@ -279,5 +289,21 @@ mod tests {
         assert!((sum.log() - nn::stats::logsumexp(&values)).abs() < 1e-12);
         sum.add(f64::NAN);
         assert!(sum.log().is_nan());
+    }
+
+    /// Two posteriors far apart: the aggregate is half of either where it is.
+    #[test]
+    fn the_aggregate_is_a_mean_of_posteriors() {
+        let codes = Codes {
+            latents: 2,
+            mu: vec![0.0, 0.0, 50.0, 0.0],
+            log_var: vec![0.0, 0.0, 4f64.ln(), 0.0],
+        };
+        let found = codes.log_aggregate(&[0.0, 1.0, 50.0, 0.0]);
+        let expected = [-TAU.ln() - 0.5, -TAU.ln() - 2f64.ln()].map(|log| log - 2f64.ln());
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        }
+        assert_eq!(codes.active(), 1);
     }
 }

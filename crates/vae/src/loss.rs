@@ -20,7 +20,11 @@ impl Model for Vae {
             false => Loss::of(sum),
         };
         if objective.is_weighted() {
-            return told(self.weighted(p, &given, &eps, weight).sum());
+            let loss = told(self.weighted(p, &given, &eps, weight).sum());
+            return match objective.doubly {
+                true => loss.surrogate(),
+                false => loss,
+            };
         }
         let (mu, log_var) = self.posterior_given(p, &given.x, given.y.as_ref());
         let elbo = self.elbo_at(p, &given, [&mu, &log_var], &eps);

@@ -176,7 +176,7 @@ impl Vae {
             .as_mixture(p, |pictures| self.posterior_given(p, pictures, None))
     }
 
-    /// log p(z) of codes z [B, latents], in nats: [B].
+    /// log p(z) of codes z `[B, latents]`, in nats: `[B]`.
     pub fn log_prior<T: Element>(&self, p: &Bound<T>, z: &Var<T>) -> Var<T> {
         match self.mixture(p) {
             Some(mixture) => mixture.log_prob(z),
@@ -184,7 +184,7 @@ impl Vae {
         }
     }
 
-    /// -log p(x|z) of each image, [B].
+    /// -log p(x|z) of each image, `[B]`.
     fn distortion<T: Element>(&self, p: &Bound<T>, z: &Var<T>, given: &Given<T>) -> Var<T> {
         let parameters = self.decoder.forward(p, z, given.y.as_ref());
         self.output

@@ -11,6 +11,7 @@
 use crate::stage::{Down, Up};
 use grad::kernels::gemm::Activation;
 use grad::{Element, Tensor, Var};
+use nn::init::{Init, relu_gain};
 use nn::layers::{ConvTranspose, Linear, Padding};
 use nn::model::ImageSpec;
 use nn::{Bound, Builder};
@@ -29,6 +30,9 @@ pub struct Layout {
     pub is_linear: bool,
     /// How many classes the networks are told of; 0 for none.
     pub classes: usize,
+    /// Whether the dense layers keep the size of what goes through them when they begin (He et al.
+    /// 2015, arXiv:1502.01852), as networks of many layers need; else they begin as in PyTorch.
+    pub keeps_size: bool,
 }
 
 impl Layout {
@@ -37,6 +41,16 @@ impl Layout {
         Layout {
             hidden: hidden.to_vec(),
             ..Layout::default()
+        }
+    }
+
+    /// How dense layers begin.
+    fn init(&self) -> Init {
+        match self.keeps_size {
+            true => Init::KaimingNormal {
+                gain: relu_gain(0.0),
+            },
+            false => Init::FanIn,
         }
     }
 
@@ -80,9 +94,9 @@ fn beside<T: Element>(x: Var<T>, y: Option<&Tensor<T>>) -> Var<T> {
     }
 }
 
-fn stack(b: &mut Builder, sizes: &[usize]) -> Vec<Linear> {
+fn stack(b: &mut Builder, sizes: &[usize], init: Init) -> Vec<Linear> {
     (sizes.windows(2).enumerate())
-        .map(|(i, io)| Linear::new(&mut b.scope(i), io[0], io[1]))
+        .map(|(i, io)| Linear::with(&mut b.scope(i), io[0], io[1], init, true))
         .collect()
 }
 
@@ -114,7 +128,7 @@ impl Encoder {
         }
         let [height, width] = sizes[sizes.len() - 1];
         let flat = height * width * from + layout.classes;
-        let dense = stack(b, &[&[flat], &layout.hidden[..]].concat());
+        let dense = stack(b, &[&[flat], &layout.hidden[..]].concat(), layout.init());
         Encoder {
             spec,
             stages,
@@ -176,7 +190,7 @@ impl Decoder {
         let mut units = [&[latents + layout.classes], &outward[..]].concat();
         let bend = layout.activation();
         let Some(&channels) = layout.channels.last() else {
-            let dense = stack(&mut b.scope("decoder"), &units);
+            let dense = stack(&mut b.scope("decoder"), &units, layout.init());
             let last = units[units.len() - 1];
             let last = Linear::new(&mut b.scope("pixels"), last, spec.dims() * width);
             return Decoder {
@@ -189,7 +203,7 @@ impl Decoder {
         };
         let [h, w] = sizes[sizes.len() - 1];
         units.push(h * w * channels);
-        let dense = stack(&mut b.scope("decoder"), &units);
+        let dense = stack(&mut b.scope("decoder"), &units, layout.init());
         // From the innermost stage outward; the outermost step is the last layer.
         let mut stages = Vec::new();
         for i in (1..layout.channels.len()).rev() {

@@ -33,13 +33,16 @@ impl Pca {
         let mut mean = vec![0.0; dims];
         for rows in batches() {
             for row in rows.data().chunks_exact(dims) {
-                mean.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
+                mean.iter_mut()
+                    .zip(row)
+                    .for_each(|(sum, &x)| *sum += f64::from(x));
             }
         }
         mean.iter_mut().for_each(|sum| *sum /= count.max(1) as f64);
         let mut covariance = vec![0.0f64; dims * dims];
         for rows in batches() {
-            let centred = Tensor::from_fn(*rows.shape(), |i| rows.data()[i] - mean[i % dims] as f32);
+            let centred =
+                Tensor::from_fn(*rows.shape(), |i| rows.data()[i] - mean[i % dims] as f32);
             let centred = Var::constant(centred);
             let part = centred.matmul_with(&centred, true, false);
             let sums = covariance.iter_mut().zip(part.value().data());
@@ -53,11 +56,19 @@ impl Pca {
 
     /// The squared error of an image that is kept by these components alone.
     pub fn squared_error(&self, image: &[f32]) -> f64 {
-        let centred: Vec<f64> =
-            image.iter().zip(&self.mean).map(|(&x, mean)| f64::from(x) - mean).collect();
+        let centred: Vec<f64> = image
+            .iter()
+            .zip(&self.mean)
+            .map(|(&x, mean)| f64::from(x) - mean)
+            .collect();
         let all: f64 = centred.iter().map(|x| x * x).sum();
         let kept = |direction: &Vec<f64>| -> f64 {
-            direction.iter().zip(&centred).map(|(d, x)| d * x).sum::<f64>().powi(2)
+            direction
+                .iter()
+                .zip(&centred)
+                .map(|(d, x)| d * x)
+                .sum::<f64>()
+                .powi(2)
         };
         (all - self.components.iter().map(kept).sum::<f64>()).max(0.0)
     }
@@ -67,14 +78,20 @@ impl Pca {
 pub fn leading_eigenvectors(matrix: &[f64], n: usize, k: usize) -> Vec<Vec<f64>> {
     let block = (k + BESIDE).min(n);
     let mut noise = stream(&[word("components")]);
-    let mut q: Vec<Vec<f64>> =
-        (0..block).map(|_| (0..n).map(|_| normal(&mut noise)).collect()).collect();
+    let mut q: Vec<Vec<f64>> = (0..block)
+        .map(|_| (0..n).map(|_| normal(&mut noise)).collect())
+        .collect();
     orthonormal(&mut q);
     let times = |q: &[Vec<f64>]| -> Vec<Vec<f64>> {
         let flat: Vec<f64> = q.concat();
         let q = Var::constant(Tensor::new([q.len(), n], &flat));
         let matrix = Var::constant(Tensor::new([n, n], matrix));
-        q.matmul(&matrix).value().data().chunks_exact(n).map(<[f64]>::to_vec).collect()
+        q.matmul(&matrix)
+            .value()
+            .data()
+            .chunks_exact(n)
+            .map(<[f64]>::to_vec)
+            .collect()
     };
     for _ in 0..ROUNDS {
         q = times(&q);
@@ -95,7 +112,10 @@ pub fn leading_eigenvectors(matrix: &[f64], n: usize, k: usize) -> Vec<Vec<f64>>
         let mut direction = vec![0.0; n];
         for (i, row) in q.iter().enumerate() {
             let weight = vectors[i * block + column];
-            direction.iter_mut().zip(row).for_each(|(d, x)| *d += weight * x);
+            direction
+                .iter_mut()
+                .zip(row)
+                .for_each(|(d, x)| *d += weight * x);
         }
         direction
     };
@@ -124,7 +144,8 @@ fn jacobi(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
     let mut v = vec![0.0; n * n];
     (0..n).for_each(|i| v[i * n + i] = 1.0);
     for _ in 0..50 {
-        let off: f64 = (0..n).flat_map(|i| (0..i).map(move |j| (i, j)))
+        let off: f64 = (0..n)
+            .flat_map(|i| (0..i).map(move |j| (i, j)))
             .map(|(i, j)| a[i * n + j].powi(2))
             .sum();
         let all: f64 = a.iter().map(|x| x * x).sum();
@@ -175,8 +196,9 @@ mod tests {
         let n = 12;
         let mut noise = stream(&[1]);
         // A A^T with columns of falling length.
-        let a: Vec<f64> =
-            (0..n * n).map(|i| normal(&mut noise) * 0.7f64.powi((i % n) as i32)).collect();
+        let a: Vec<f64> = (0..n * n)
+            .map(|i| normal(&mut noise) * 0.7f64.powi((i % n) as i32))
+            .collect();
         let mut matrix = vec![0.0; n * n];
         for i in 0..n {
             for j in 0..n {
@@ -185,13 +207,18 @@ mod tests {
         }
         let mut last = f64::INFINITY;
         for v in leading_eigenvectors(&matrix, n, 4) {
-            let image: Vec<f64> =
-                (0..n).map(|i| (0..n).map(|j| matrix[i * n + j] * v[j]).sum()).collect();
+            let image: Vec<f64> = (0..n)
+                .map(|i| (0..n).map(|j| matrix[i * n + j] * v[j]).sum())
+                .collect();
             let value: f64 = image.iter().zip(&v).map(|(a, b)| a * b).sum();
             assert!(value <= last && value > 0.0);
             last = value;
             for (image, v) in image.iter().zip(&v) {
-                assert!((image - value * v).abs() < 1e-9 * value, "{image} {}", value * v);
+                assert!(
+                    (image - value * v).abs() < 1e-9 * value,
+                    "{image} {}",
+                    value * v
+                );
             }
         }
     }

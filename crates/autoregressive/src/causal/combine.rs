@@ -231,6 +231,73 @@ impl Cached for CentredCache<'_> {
     }
 }
 
+/// Layers on maps with one more column behind the last, a place where every row is known whole: so
+/// what goes from right to left begins there and has seen a row's last pixel.
+pub struct Widened<L>(pub L);
+
+impl<L: Causal> Causal for Widened<L> {
+    fn whole<T: Element>(&self, pass: &Pass<T>, x: &Var<T>) -> Var<T> {
+        let width = x.shape()[2];
+        self.0.whole(pass, &x.pad(2, 0, 1)).slice(2, 0..width)
+    }
+
+    fn steps(&self, p: &Bound<f32>) -> Box<dyn Steps> {
+        Box::new(WidenedSteps(self.0.steps(p)))
+    }
+}
+
+struct WidenedSteps(Box<dyn Steps>);
+
+struct WidenedCache<'a> {
+    layer: Box<dyn Cached + 'a>,
+    width: usize,
+    /// How many colours a pixel has: as many as have come.
+    colours: usize,
+    /// The input behind the last column.
+    zeros: Vec<f32>,
+}
+
+impl Steps for WidenedSteps {
+    fn begin(&self, images: &Begin) -> Box<dyn Cached + '_> {
+        let [height, width] = images.size;
+        let wider = Begin {
+            size: [height, width + 1],
+            ..*images
+        };
+        Box::new(WidenedCache {
+            layer: self.0.begin(&wider),
+            width,
+            colours: 0,
+            zeros: Vec::new(),
+        })
+    }
+}
+
+impl Cached for WidenedCache<'_> {
+    fn step<'a>(&'a mut self, at: At, x: &'a [f32]) -> &'a [f32] {
+        self.colours = self.colours.max(at.colour + 1);
+        let [row, col] = at.pixel;
+        if row > 0 && col == 0 && at.colour == 0 {
+            self.zeros.resize(x.len(), 0.0);
+            for colour in 0..self.colours {
+                let pixel = [row - 1, self.width];
+                let behind = At {
+                    pixel,
+                    colour,
+                    ..at
+                };
+                self.layer.step(behind, &self.zeros);
+                self.layer.fix(behind, &self.zeros);
+            }
+        }
+        self.layer.step(at, x)
+    }
+
+    fn fix(&mut self, at: At, x: &[f32]) {
+        self.layer.fix(at, x);
+    }
+}
+
 /// A layer of which numbers are dropped in training.
 pub struct Dropped<L> {
     layer: L,

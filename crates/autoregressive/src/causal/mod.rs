@@ -23,7 +23,7 @@ mod row_lstm;
 mod tokens;
 
 pub use attention::Attention;
-pub use combine::{Centred, Dropped, Relu, Residual, Sublayer};
+pub use combine::{Centred, Dropped, Relu, Residual, Sublayer, Widened};
 pub use conv::Masked;
 pub use diagonal_bilstm::DiagonalBiLstm;
 pub use norm::Norm;

@@ -10,7 +10,6 @@ use grad::Tensor;
 use grad::kernels::elementwise;
 use grad::kernels::gemm::Activation::Identity;
 use nn::Bound;
-use nn::dist::pixels::Pixels;
 use nn::layers::{Conv, Embedding};
 
 /// The layers with their parameters.

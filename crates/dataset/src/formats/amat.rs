@@ -18,6 +18,7 @@ pub(super) const FORMAT: Format = Format {
         let text = |&b: &u8| b.is_ascii_digit() || b"+-.eE \t\r\n".contains(&b);
         head.iter().all(text) && head.contains(&b' ') && head.iter().any(u8::is_ascii_digit)
     },
+    magic: false,
     named: |name| name.ends_with(".amat"),
     // Binarised MNIST's training file has 78,400,000 bytes.
     bound: |_| 1 << 28,

@@ -16,6 +16,7 @@ pub(super) const FORMAT: Format = Format {
     about: "CIFAR-10, binary version: data_batch_*.bin and test_batch.bin, raw or .gz",
     // There is no magic number: a whole record, and a label wherever one belongs.
     sniff: |head| head.len() >= RECORD && head.iter().step_by(RECORD).all(|&l| l < CLASSES),
+    magic: false,
     named: |name| name.contains("_batch") && name.ends_with(".bin"),
     // All 60,000 images in one file.
     bound: |_| 60_000 * RECORD as u64,

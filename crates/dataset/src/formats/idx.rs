@@ -19,6 +19,7 @@ pub(super) const FORMAT: Format = Format {
             && type_name(head[2]).is_some()
             && (1..=4).contains(&head[3])
     },
+    magic: true,
     named: |name| name.contains("ubyte") || name.contains("-idx") || name.ends_with(".idx"),
     bound: |head| header(head).map_or(0, |header| header.length),
     parse,

@@ -21,6 +21,8 @@ pub struct Format {
     /// Whether a file that begins with these bytes ([`HEAD`] of them, or the whole file where it
     /// is shorter) is of this format.
     pub sniff: fn(&[u8]) -> bool,
+    /// Whether files of this format begin as no others do: then one that parses is one.
+    pub magic: bool,
     /// Whether a file of this name (in lower case, without `.gz`) should be of this format, so
     /// that one which is not is reported and not passed over.
     pub named: fn(&str) -> bool,

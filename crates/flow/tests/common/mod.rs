@@ -51,11 +51,13 @@ pub fn log_abs_det(mut a: Vec<Vec<f64>>) -> f64 {
             .unwrap();
         a.swap(k, pivot);
         sum += a[k][k].abs().ln();
-        for i in k + 1..n {
-            let factor = a[i][k] / a[k][k];
-            for j in k..n {
-                a[i][j] -= factor * a[k][j];
-            }
+        let (above, below) = a.split_at_mut(k + 1);
+        let pivot = &above[k];
+        for row in below {
+            let factor = row[k] / pivot[k];
+            row.iter_mut()
+                .zip(pivot)
+                .for_each(|(x, p)| *x -= factor * p);
         }
     }
     sum

@@ -98,19 +98,23 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     print_about(
         &args.out,
         format!(
-            "{} images of {dims} pixels in {}: {} bytes, {:.4} bits a dimension",
+            "{} images of {dims} pixels in {}: {} bytes, {:.4} bits a dimension{}",
             thousands((pixels / dims) as u64),
             args.out.display(),
             thousands(bytes.len() as u64),
-            8.0 * bytes.len() as f64 / pixels as f64
+            8.0 * bytes.len() as f64 / pixels as f64,
+            by_ordering(codec.members()),
         ),
     )?;
-    let orderings = run.model().coder().map_or(1, |coder| coder.orderings());
-    if orderings > 1 {
-        let text = format!("coded with the first of {orderings} orderings, not with their mixture");
-        print_about(&args.out, text)?;
-    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// By which ordering of the pixels images are coded, where that is not all of the model.
+fn by_ordering(members: usize) -> String {
+    match members {
+        1 => String::new(),
+        n => format!(", by ordering 1 of {n}"),
+    }
 }
 
 pub(crate) fn back(args: BackArgs) -> anyhow::Result<ExitCode> {
@@ -162,10 +166,11 @@ pub(crate) fn back(args: BackArgs) -> anyhow::Result<ExitCode> {
     for ((path, bytes), parcel) in files.iter().zip(&parcels) {
         write_file(path, bytes)?;
         print(format!(
-            "{}: {} images, {} bytes",
+            "{}: {} images, {} bytes{}",
             path.display(),
             thousands(parcel.count as u64),
-            thousands(bytes.len() as u64)
+            thousands(bytes.len() as u64),
+            by_ordering(archive.members()),
         ))?;
     }
     Ok(ExitCode::SUCCESS)

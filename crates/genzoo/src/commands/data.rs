@@ -104,6 +104,13 @@ fn inspect(data: &Dataset) -> anyhow::Result<String> {
         vec!["name".into(), data.name().into()],
         vec!["from".into(), data.source().into()],
         vec![
+            "ignored".into(),
+            match data.ignored().collect::<Vec<_>>()[..] {
+                [] => "no other files".into(),
+                ref names => names.join(", "),
+            },
+        ],
+        vec![
             "shape".into(),
             format!("{} (height x width x channels)", data.shape()),
         ],

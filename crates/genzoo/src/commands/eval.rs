@@ -4,6 +4,7 @@ use crate::failure;
 use crate::finished::Finished;
 use crate::output::{note, print, print_json, table, thousands};
 use dataset::Split;
+use nn::hyper::Hyper;
 use nn::model::{Better, Entry, Figure, Kind, NATS, Scored};
 use nn::stats::{Estimate, bits_per_dim};
 use serde::Serialize;
@@ -306,27 +307,25 @@ fn rows(classes: &[OfClass], figures: &[Figure]) -> Vec<Vec<String>> {
     [head].into_iter().chain(classes.iter().map(row)).collect()
 }
 
-/// The hyper-parameters that say how many orderings a model has.
-const ORDERINGS: [&str; 2] = ["orderings", "masks"];
+/// The hyper-parameters that say how many orderings a model has, and whether training sees no
+/// others: orderless NADE draws one anew for each image.
+const ORDERINGS: [(&str, bool); 2] = [("orderings", false), ("masks", true)];
 
 fn with_orderings(entry: &Entry, config: &Config, orderings: u32) -> anyhow::Result<Config> {
-    let key = entry
-        .hypers
-        .iter()
-        .find(|hyper| ORDERINGS.contains(&hyper.name));
-    let Some(key) = key else {
+    let of = |hyper: &Hyper| ORDERINGS.iter().find(|(name, _)| *name == hyper.name);
+    let Some((key, sees_no_others)) = entry.hypers.iter().find_map(of) else {
         let message = format!("--orderings {orderings}: {} has one ordering", entry.name);
         let hint = "orderless-nade and made can average over several";
         return Err(failure::usage(message, hint));
     };
-    let trained = config.hypers(entry)?.count(key.name);
-    if orderings as usize > trained {
+    let trained = config.hypers(entry)?.count(key);
+    if *sees_no_others && orderings as usize > trained {
         note(format!(
-            "--orderings {orderings}: {} was trained with {trained}; the others are new to it",
+            "--orderings {orderings}: this {} was trained with {trained}; the others are new to it",
             entry.name
         ));
     }
-    with_hyper(config, key.name, orderings)
+    with_hyper(config, key, orderings)
 }
 
 /// The hyper-parameter that says through how many temperatures log Z is estimated.

@@ -24,7 +24,12 @@ pub(crate) struct Args {
     /// The directory of a run of a model with an encoder.
     run: PathBuf,
     /// How many labelled images to learn from, as many of each class; several with commas.
-    #[arg(long, value_name = "N|all,..", value_delimiter = ',', default_value = "100,1000")]
+    #[arg(
+        long,
+        value_name = "N|all,..",
+        value_delimiter = ',',
+        default_value = "100,1000"
+    )]
     labels: Vec<Labels>,
     /// Leave the trained encoder as it is and train the classifier on it alone. The network from
     /// random weights is trained whole in any case.
@@ -71,7 +76,9 @@ impl FromStr for Labels {
             "all" => Ok(Labels::All),
             number => match number.parse() {
                 Ok(n) if n > 0 => Ok(Labels::Some(n)),
-                _ => Err(format!("expected a number of labels or `all`, found {text:?}")),
+                _ => Err(format!(
+                    "expected a number of labels or `all`, found {text:?}"
+                )),
             },
         }
     }
@@ -104,7 +111,9 @@ impl Figure {
     }
 
     fn text(self) -> String {
-        let error = self.standard_error.map_or(String::new(), |e| format!(" +- {:.2}", 100.0 * e));
+        let error = self
+            .standard_error
+            .map_or(String::new(), |e| format!(" +- {:.2}", 100.0 * e));
         format!("{:.2}%{error}", 100.0 * self.accuracy)
     }
 }
@@ -123,8 +132,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let run = Finished::open(&args.run)?;
     let data = run.data(args.data.as_ref())?;
     let Some(classes) = data.classes().map(|n| n as usize) else {
-        let message = format!("{}: expected images with labels, these have none", data.name());
-        return Err(failure::failed(message, "--data chooses other data of the same shape"));
+        let message = format!(
+            "{}: expected images with labels, these have none",
+            data.name()
+        );
+        return Err(failure::failed(
+            message,
+            "--data chooses other data of the same shape",
+        ));
     };
     let view = data.split(Split::Train);
     let mut of_class = vec![Vec::new(); classes];
@@ -135,7 +150,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     if data.split(Split::Test).is_empty() {
         let message = format!("{}: the test split is empty", data.name());
-        return Err(failure::failed(message, "--data chooses other data of the same shape"));
+        return Err(failure::failed(
+            message,
+            "--data chooses other data of the same shape",
+        ));
     }
     let task = Task {
         args: &args,
@@ -175,7 +193,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         print_json(&lines)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut rows = vec![["labels", "trained encoder", "random weights", "difference"].map(String::from).to_vec()];
+    let mut rows = vec![
+        ["labels", "trained encoder", "random weights", "difference"]
+            .map(String::from)
+            .to_vec(),
+    ];
     rows.extend(lines.iter().map(|line| {
         let figures = [line.pretrained, line.random, line.difference].map(Figure::text);
         [&[thousands(line.labels as u64)][..], &figures[..]].concat()
@@ -198,7 +220,8 @@ impl Task<'_> {
             Labels::All => Ok(there),
             Labels::Some(n) if n <= there => Ok(n),
             Labels::Some(n) => {
-                let message = format!("--labels {n}: the data have {there} training images with labels");
+                let message =
+                    format!("--labels {n}: the data have {there} training images with labels");
                 Err(failure::usage(message, "`all` takes all of them"))
             }
         }
@@ -233,13 +256,19 @@ impl Task<'_> {
         if pretrained {
             params = self.run.trained.params.clone();
         }
-        let model = Headed::on(model, &mut params, self.classes, weights)
-            .map_err(|_| self.run.cannot("has no encoder that a classifier can be put on"))?;
+        let model = Headed::on(model, &mut params, self.classes, weights).map_err(|_| {
+            self.run
+                .cannot("has no encoder that a classifier can be put on")
+        })?;
         let frozen = args.freeze && pretrained;
         let phase = Phase::new("loss", Optimiser::adam(f64::from(args.lr)));
         let phase = phase.of(if frozen { "head." } else { "" });
         let size = (args.batch_size as usize).min(images.len());
-        let mut engine = Engine::new(Box::new(model), params, Recipe::of(vec![phase]).batch_size(size));
+        let mut engine = Engine::new(
+            Box::new(model),
+            params,
+            Recipe::of(vec![phase]).batch_size(size),
+        );
         let steps = u64::from(args.steps);
         let mut tally = Tally::default();
         let (mut order, mut place, mut epoch) = (Vec::new(), 0, 0);
@@ -248,8 +277,10 @@ impl Task<'_> {
                 order = dataset::permutation(images.len(), seed, epoch);
                 (place, epoch) = (0, epoch + 1);
             }
-            let part: Vec<u32> =
-                order[place..place + size].iter().map(|&i| images[i as usize]).collect();
+            let part: Vec<u32> = order[place..place + size]
+                .iter()
+                .map(|&i| images[i as usize])
+                .collect();
             place += size;
             let source = Images::training(self.data, config.binarize, seed, epoch);
             let pace = Pace {
@@ -280,27 +311,49 @@ fn plot(task: &Task, lines: &[Line], path: &Path) -> anyhow::Result<()> {
     const SIZE: [usize; 2] = [560, 380];
     let ends = |figure: Figure| {
         let error = 2.0 * figure.standard_error.unwrap_or(0.0);
-        [figure.accuracy - error, figure.accuracy, figure.accuracy + error].map(|x| 100.0 * x)
+        [
+            figure.accuracy - error,
+            figure.accuracy,
+            figure.accuracy + error,
+        ]
+        .map(|x| 100.0 * x)
     };
     let all = lines.iter().flat_map(|line| [line.pretrained, line.random]);
     let y = Span::of(all.flat_map(ends));
     let log = |line: &Line| (line.labels as f64).log10();
-    let (low, high) = lines.iter().map(log).fold((f64::MAX, f64::MIN), |(low, high), x| {
-        (low.min(x), high.max(x))
-    });
+    let (low, high) = lines
+        .iter()
+        .map(log)
+        .fold((f64::MAX, f64::MIN), |(low, high), x| {
+            (low.min(x), high.max(x))
+        });
     let x = Span {
         low: low - 0.3,
         high: high + 0.3,
     };
     let mut canvas = Canvas::new(Axes::LEFT + SIZE[0] + 40, 130 + SIZE[1] + Axes::BELOW);
-    let how = if task.args.freeze { ", encoder frozen" } else { "" };
+    let how = if task.args.freeze {
+        ", encoder frozen"
+    } else {
+        ""
+    };
     let title = format!("{} as a classifier{how}", task.run.entry.name);
     canvas.text(12, 12, &title, Canvas::BLACK);
     let axes = Axes::new(Axes::LEFT as i64, 110, SIZE, x, y);
-    let marks: Vec<(f64, String)> =
-        lines.iter().map(|line| (log(line), thousands(line.labels as u64))).collect();
-    axes.frame_with(&mut canvas, ["labelled images", "test accuracy, %"], Some(&marks));
-    let series: [(&str, Colour, fn(&Line) -> Figure); 2] = [
+    let marks: Vec<(f64, String)> = lines
+        .iter()
+        .map(|line| (log(line), thousands(line.labels as u64)))
+        .collect();
+    axes.frame_with(
+        &mut canvas,
+        [
+            "labelled images",
+            "test accuracy, % (bars: two standard errors)",
+        ],
+        Some(&marks),
+    );
+    type Series = (&'static str, Colour, fn(&Line) -> Figure);
+    let series: [Series; 2] = [
         ("trained encoder", class_colour(0), |line| line.pretrained),
         ("random weights", class_colour(3), |line| line.random),
     ];
@@ -310,8 +363,10 @@ fn plot(task: &Task, lines: &[Line], path: &Path) -> anyhow::Result<()> {
         canvas.text(left + 14, 44, name, Canvas::BLACK);
         let mut sorted: Vec<&Line> = lines.iter().collect();
         sorted.sort_by_key(|line| line.labels);
-        let points: Vec<[i64; 2]> =
-            sorted.iter().map(|line| axes.place(log(line), 100.0 * figure(line).accuracy)).collect();
+        let points: Vec<[i64; 2]> = sorted
+            .iter()
+            .map(|line| axes.place(log(line), 100.0 * figure(line).accuracy))
+            .collect();
         for pair in points.windows(2) {
             canvas.line(pair[0], pair[1], colour);
         }

@@ -1,12 +1,14 @@
 //! `genzoo inspect`: pictures of what a trained model sees.
 
+mod filters;
+
 use crate::failure;
 use crate::finished::{Finished, From};
 use crate::output::print;
 use crate::picture::{Picture, square};
 use grad::{Tape, Tensor};
 use nn::Params;
-use nn::model::{Batch, ImageSpec, Inspector, Step};
+use nn::model::{Batch, ImageSpec, Inspector};
 use nn::random::{stream, uniform};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,8 +63,6 @@ fn place(text: &str) -> Result<[usize; 3], String> {
 
 /// The most images that are looked at.
 const MOST: usize = 1024;
-/// The most filters that are shown.
-const FILTERS: usize = 256;
 /// A border's grey between panels is far from these.
 const FUTURE: [f32; 3] = [0.32; 3];
 const BLIND: [f32; 3] = [0.55, 0.08, 0.08];
@@ -72,7 +72,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let run = Finished::open(&args.run)?;
     let pool = Pool::new(args.threads.map(|n| n as usize))?;
     if args.what.filters {
-        return filters(&args, &run, &pool);
+        return filters::run(&args, &run, &pool);
     }
     let Some(inspector) = run.model().inspector() else {
         return Err(run.cannot("does not predict one pixel after the other"));
@@ -325,79 +325,6 @@ fn enlarged(images: &Tensor<f32>, times: usize) -> Tensor<f32> {
         );
         images.data()[((n * height + y) * width + x) * channels + c]
     })
-}
-
-/// The weights of the first layer.
-fn filters(args: &Args, run: &Finished, pool: &Pool) -> anyhow::Result<ExitCode> {
-    let spec = run.config.image;
-    let params = &run.trained.params;
-    let (dims, colours) = (spec.dims(), spec.channels);
-    // A kernel over pixels, or a unit's weights of all pixels.
-    let found = params
-        .iter()
-        .find_map(|param| match param.value.shape()[..] {
-            [kh, kw, from, outputs] if from == colours && kh * kw > 1 => {
-                Some((param, [kh, kw, outputs]))
-            }
-            [from, outputs] if from == dims && outputs > 1 => {
-                Some((param, [spec.height, spec.width, outputs]))
-            }
-            _ => None,
-        });
-    let Some((param, [height, width, outputs])) = found else {
-        return Err(run.cannot("has no first layer whose weights belong to pixels"));
-    };
-    // What a mask hides keeps its first values and has no gradient.
-    let batch = batch(args, run)?;
-    let used = pool.run(|| used(run, &param.name, &batch));
-    let shown = outputs.min(FILTERS);
-    let taps = height * width;
-    let at = |tap: usize, c: usize, o: usize| ((tap * colours + c) * outputs) + o;
-    let mut panels = Vec::with_capacity(shown * taps * colours);
-    for o in 0..shown {
-        let weights = || (0..taps * colours).map(|i| at(i / colours, i % colours, o));
-        let largest = weights()
-            .filter(|&i| used[i])
-            .map(|i| param.value.data()[i].abs());
-        let largest = largest.fold(f32::MIN_POSITIVE, f32::max);
-        panels.extend(weights().map(|i| match used[i] {
-            true => 0.5 + 0.5 * param.value.data()[i] / largest,
-            false => 0.0,
-        }));
-    }
-    let panels = Tensor::new([shown, height, width, colours], &panels);
-    let times = (56 / height.max(width)).max(1);
-    Picture::grid(&enlarged(&panels, times), square(shown)).save(&args.out)?;
-    print(format!(
-        "{shown} of the {outputs} filters of {}, {height} x {width}, in {}: grey is 0, black is masked",
-        param.name,
-        args.out.display()
-    ))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Which numbers of a parameter have a gradient on these images; all of one without any.
-fn used(run: &Finished, name: &str, batch: &Batch) -> Vec<bool> {
-    let params = &run.trained.params;
-    let tape = Tape::new();
-    let p = params.bind_where(&tape, |param| param.name == name);
-    let loss = run.model().loss(&Step::new(&tape, &p, batch));
-    let id = params.find(name).expect("a parameter of the run");
-    if !loss.sum.is_recorded() || !p[id].is_recorded() {
-        return vec![true; params[id].value.len()];
-    }
-    let gradient = &tape.gradients(&loss.sum, &[&p[id]])[0];
-    let outputs = gradient.shape().last_extent();
-    // A place is hidden from all outputs or from none, where all outputs have one colour.
-    let shows = |place: &[f32]| place.iter().any(|&g| g != 0.0);
-    let places: Vec<bool> = gradient.data().chunks_exact(outputs).map(shows).collect();
-    if params[id].value.shape().rank() == 2 {
-        return vec![true; params[id].value.len()];
-    }
-    places
-        .iter()
-        .flat_map(|&used| vec![used; outputs])
-        .collect()
 }
 
 #[cfg(test)]

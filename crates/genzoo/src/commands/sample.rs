@@ -119,7 +119,10 @@ fn show_chains(
     });
     Picture::grid(&images, frames).save(&args.out)?;
     let place = args.out.display();
-    let text = format!("{count} chains of {} in {place}, {frames} images a row", run.entry.name);
+    let text = format!(
+        "{count} chains of {} in {place}, {frames} images a row",
+        run.entry.name
+    );
     print_about(&args.out, text)?;
     Ok(ExitCode::SUCCESS)
 }

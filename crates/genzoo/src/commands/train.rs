@@ -1,6 +1,6 @@
 //! `genzoo train`: a new run, or more of an old one.
 
-use crate::output::{counted, note, print, thousands};
+use crate::output::{counted, note, print, read_file, thousands};
 use crate::progress::{Display, duration, figure};
 use crate::{data_source, failure, gallery, interrupt, judging, registry};
 use anyhow::Context;
@@ -190,8 +190,8 @@ fn resolve(args: &Args) -> anyhow::Result<(&'static Entry, Config, Dataset)> {
     let file = match &args.config {
         None => Table::new(),
         Some(path) => {
-            let text =
-                std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
+            let place = || format!("{}: expected text", path.display());
+            let text = String::from_utf8(read_file(path)?).with_context(place)?;
             train::parse(&text, &path.display().to_string())?
         }
     };

@@ -80,7 +80,10 @@ impl Axes {
         let share = |v: f64, span: Span| ((v - span.low) / (span.high - span.low)).clamp(-1.0, 2.0);
         let across = share(x, self.x) * self.size[0] as f64;
         let up = share(y, self.y) * self.size[1] as f64;
-        [self.left + across as i64, self.top + self.size[1] as i64 - up as i64]
+        [
+            self.left + across as i64,
+            self.top + self.size[1] as i64 - up as i64,
+        ]
     }
 
     /// The frame, a grid with its numbers, and the names of the axes.
@@ -96,10 +99,17 @@ impl Axes {
         marks: Option<&[(f64, String)]>,
     ) {
         let bottom = self.top + self.size[1] as i64;
-        let step = |ticks: &[f64]| ticks.windows(2).next().map_or(1.0, |pair| pair[1] - pair[0]);
+        let step = |ticks: &[f64]| {
+            ticks
+                .windows(2)
+                .next()
+                .map_or(1.0, |pair| pair[1] - pair[0])
+        };
         let ticks = self.x.ticks();
-        let own: Vec<(f64, String)> =
-            ticks.iter().map(|&tick| (tick, label(tick, step(&ticks)))).collect();
+        let own: Vec<(f64, String)> = ticks
+            .iter()
+            .map(|&tick| (tick, label(tick, step(&ticks))))
+            .collect();
         for (tick, text) in marks.unwrap_or(&own) {
             let [x, _] = self.place(*tick, self.y.low);
             canvas.rectangle(x, self.top, [1, self.size[1]], Canvas::PALE);
@@ -109,7 +119,12 @@ impl Axes {
         for &tick in &ticks {
             let [_, y] = self.place(self.x.low, tick);
             canvas.rectangle(self.left, y, [self.size[0], 1], Canvas::PALE);
-            canvas.right(self.left - 8, y - 7, &label(tick, step(&ticks)), Canvas::BLACK);
+            canvas.right(
+                self.left - 8,
+                y - 7,
+                &label(tick, step(&ticks)),
+                Canvas::BLACK,
+            );
         }
         let right = self.left + self.size[0] as i64;
         for (from, to) in [
@@ -123,7 +138,13 @@ impl Axes {
     }
 
     /// A point with a bar from low to high.
-    pub(crate) fn error_bar(&self, canvas: &mut Canvas, x: f64, [low, y, high]: [f64; 3], c: Colour) {
+    pub(crate) fn error_bar(
+        &self,
+        canvas: &mut Canvas,
+        x: f64,
+        [low, y, high]: [f64; 3],
+        c: Colour,
+    ) {
         let [left, from] = self.place(x, low);
         let [_, to] = self.place(x, high);
         canvas.line([left, from], [left, to], c);

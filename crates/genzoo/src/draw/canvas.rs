@@ -131,7 +131,12 @@ impl Canvas {
                 let pixel = &image[(row * width + column) * channels..][..channels];
                 let level = |c: usize| (pixel[c.min(channels - 1)] * 255.0).round() as u8;
                 let place = [x + (column * scale) as i64, y + (row * scale) as i64];
-                self.rectangle(place[0], place[1], [scale; 2], [level(0), level(1), level(2)]);
+                self.rectangle(
+                    place[0],
+                    place[1],
+                    [scale; 2],
+                    [level(0), level(1), level(2)],
+                );
             }
         }
     }
@@ -166,7 +171,10 @@ mod tests {
         let mut canvas = Canvas::new(4, 2);
         canvas.image(0, 0, &[1.0, 0.5], [1, 2, 1], 1);
         canvas.image(2, 0, &[1.0, 0.0, 0.2], [1, 1, 3], 2);
-        assert_eq!(canvas.pixels[..12], [255, 255, 255, 128, 128, 128, 255, 0, 51, 255, 0, 51]);
+        assert_eq!(
+            canvas.pixels[..12],
+            [255, 255, 255, 128, 128, 128, 255, 0, 51, 255, 0, 51]
+        );
         assert_eq!(canvas.pixels[18..24], [255, 0, 51, 255, 0, 51]);
     }
 }

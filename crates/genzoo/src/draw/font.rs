@@ -119,7 +119,10 @@ mod tests {
         }
         for (i, (letter, rows)) in LETTERS.iter().enumerate() {
             assert!(rows.iter().all(|row| row >> WIDTH == 0), "{letter}");
-            assert!(LETTERS[..i].iter().all(|(_, other)| other != rows), "{letter}");
+            assert!(
+                LETTERS[..i].iter().all(|(_, other)| other != rows),
+                "{letter}"
+            );
         }
         assert_eq!(super::rows('\u{3b2}'), super::rows('?'));
     }

@@ -80,14 +80,52 @@ pub(crate) fn train<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 
 /// A data set `tiny-set` in `dir`: 60 images to train with and 12 to test with, 5x4 grey pixels.
 pub(crate) fn tiny_set(dir: &Path) {
-    let dir = dir.join("tiny-set");
+    image_set(dir, "tiny-set", [5, 4], [60, 12]);
+}
+
+/// A data set in `dir`, as IDX files: so many grey images to train with and to test with, of this
+/// height and width.
+pub(crate) fn image_set(dir: &Path, name: &str, size: [u8; 2], counts: [u8; 2]) {
+    let dir = dir.join(name);
     std::fs::create_dir(&dir).unwrap();
-    for (name, count) in [
-        ("train-images-idx3-ubyte", 60u8),
-        ("t10k-images-idx3-ubyte", 12),
-    ] {
-        let mut bytes = vec![0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, 5, 0, 0, 0, 4];
-        bytes.extend((0..usize::from(count) * 20).map(|i| (i * 37 % 256) as u8));
-        std::fs::write(dir.join(name), bytes).unwrap();
+    let [height, width] = size;
+    for (name, count) in ["train", "t10k"].iter().zip(counts) {
+        let mut bytes = vec![0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, height, 0, 0, 0, width];
+        let pixels = usize::from(count) * usize::from(height) * usize::from(width);
+        bytes.extend((0..pixels).map(|i| (i * 37 % 256) as u8));
+        std::fs::write(dir.join(format!("{name}-images-idx3-ubyte")), bytes).unwrap();
     }
+}
+
+/// Labels for such a data set: ten classes in turn.
+pub(crate) fn label_set(dir: &Path, name: &str, counts: [u8; 2]) {
+    for (part, count) in ["train", "t10k"].iter().zip(counts) {
+        let mut bytes = vec![0, 0, 8, 1, 0, 0, 0, count];
+        bytes.extend((0..count).map(|i| i % 10));
+        let file = format!("{part}-labels-idx1-ubyte");
+        std::fs::write(dir.join(name).join(file), bytes).unwrap();
+    }
+}
+
+/// Runs the command, which must fail with this exit code and nothing on standard output; gives its
+/// standard error.
+#[track_caller]
+pub(crate) fn fails(dir: &Path, code: i32, args: &[&str]) -> String {
+    let output = genzoo(dir, args);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {error}");
+    assert_eq!(text(&output.stdout), "", "{args:?}");
+    assert!(!error.contains("panicked"), "{args:?}: {error}");
+    let lines = error.lines().count();
+    assert!(code == 2 || lines <= 2, "{args:?}: {error}");
+    error.into()
+}
+
+/// 8-bit pixels of a PNG file: width, height and rows.
+pub(crate) fn pixels(path: &Path) -> (usize, usize, Vec<u8>) {
+    let file = std::io::BufReader::new(std::fs::File::open(path).unwrap());
+    let mut reader = png::Decoder::new(file).read_info().unwrap();
+    let mut data = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut data).unwrap();
+    (info.width as usize, info.height as usize, data)
 }

@@ -4,8 +4,9 @@ use super::binary::{Binary, BinaryKernel, Visitor, Zip};
 use super::lanewise::line;
 use super::{Lanewise, lanewise};
 use crate::element::Element;
-use crate::parallel;
+use crate::parallel::{self, Shared};
 use crate::simd::{Isa, Kernel, Vector, dispatch};
+use std::ops::Range;
 
 /// An operand of a computation on a matrix `[rows, cols]`.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +119,15 @@ pub(crate) fn matrix<T: Element>(
             let isa = Isa::current();
             // Whole rows by the tile, so that a tile does not depend on the number of threads.
             let tile = (TILE / cols).max(1);
-            let run = |i: usize, y: &mut [T]| {
+            let rows = y.len() / cols;
+            let shared = Shared(y.as_mut_ptr());
+            let run = |some: Range<usize>| {
+                let first = some.start;
+                // SAFETY: these rows of y are this call's alone.
+                let y = unsafe {
+                    let at = shared.get().add(first * cols);
+                    std::slice::from_raw_parts_mut(at, some.len() * cols)
+                };
                 dispatch(
                     isa,
                     Rows {
@@ -126,28 +135,15 @@ pub(crate) fn matrix<T: Element>(
                         a,
                         b,
                         cols,
-                        first: i * tile,
-                        y,
-                    },
-                )
-            };
-            if y.len() >= 2 * TILE && parallel::threads() > 1 {
-                use rayon::prelude::*;
-                y.par_chunks_mut(tile * cols)
-                    .enumerate()
-                    .for_each(|(i, y)| run(i, y));
-            } else {
-                dispatch(
-                    isa,
-                    Rows {
-                        f,
-                        a,
-                        b,
-                        cols,
-                        first: 0,
+                        first,
                         y,
                     },
                 );
+            };
+            if rows * cols >= 2 * TILE && parallel::threads() > 1 {
+                parallel::halves(0..rows, tile, &run);
+            } else {
+                run(0..rows);
             }
         }
     }

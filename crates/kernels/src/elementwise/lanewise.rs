@@ -1,8 +1,9 @@
 //! The loop under every elementwise kernel.
 
 use crate::element::Element;
-use crate::parallel;
+use crate::parallel::{self, Shared};
 use crate::simd::{Isa, Kernel, Vector, dispatch};
+use std::ops::Range;
 
 /// A computation on corresponding elements of `M` slices it reads and writes and `N` it reads.
 ///
@@ -28,71 +29,122 @@ pub fn lanewise<T: Element, K: Lanewise<M, N>, const M: usize, const N: usize>(
     written: [&mut [T]; M],
     read: [&[T]; N],
 ) {
-    let len = written.first().map_or(0, |y| y.len());
-    let lengths = || {
-        written
-            .iter()
-            .map(|y| y.len())
-            .chain(read.iter().map(|x| x.len()))
+    let slices = Slices::new(written, read);
+    let isa = Isa::current();
+    // SAFETY: pieces lie inside the slices and do not overlap.
+    let run = |piece: Range<usize>| unsafe {
+        let slices = slices.part(piece);
+        dispatch(isa, Run { kernel, slices });
     };
-    assert!(
-        lengths().all(|n| n == len),
-        "elementwise kernel: slices of one length expected, found lengths {:?}",
-        lengths().collect::<Vec<_>>()
-    );
-    let run = Run {
-        kernel,
-        written,
-        read,
-    };
-    if len >= PARALLEL && parallel::threads() > 1 {
-        run.parallel(Isa::current());
+    if slices.len >= PARALLEL && parallel::threads() > 1 {
+        parallel::halves(0..slices.len, CHUNK, &run);
     } else {
-        dispatch(Isa::current(), run);
+        run(0..slices.len);
+    }
+}
+
+/// Slices of one length, some of them written. What is done to them is a function of their types
+/// alone where it can be: a kernel is compiled for each instruction set, and there are many.
+struct Slices<'a, T, const M: usize, const N: usize> {
+    written: [Shared<T>; M],
+    read: [&'a [T]; N],
+    len: usize,
+}
+
+impl<'a, T: Element, const M: usize, const N: usize> Slices<'a, T, M, N> {
+    #[inline]
+    #[track_caller]
+    fn new(written: [&'a mut [T]; M], read: [&'a [T]; N]) -> Self {
+        let len = written.first().map_or(0, |y| y.len());
+        let lengths = || {
+            let written = written.iter().map(|y| y.len());
+            written.chain(read.iter().map(|x| x.len()))
+        };
+        assert!(
+            lengths().all(|n| n == len),
+            "elementwise kernel: slices of one length expected, found lengths {:?}",
+            lengths().collect::<Vec<_>>()
+        );
+        Slices {
+            written: written.map(|y| Shared(y.as_mut_ptr())),
+            read,
+            len,
+        }
+    }
+
+    /// # Safety
+    /// It lies inside these, and no other part that is used at the same time overlaps it.
+    unsafe fn part(&self, at: Range<usize>) -> Slices<'a, T, M, N> {
+        Slices {
+            // SAFETY: the caller's.
+            written: self
+                .written
+                .map(|y| Shared(unsafe { y.get().add(at.start) })),
+            read: self.read.map(|x| &x[at.clone()]),
+            len: at.len(),
+        }
+    }
+
+    /// One vector of each, from element `i`.
+    ///
+    /// # Safety
+    /// There are `i + LANES` elements or more.
+    #[inline(always)]
+    unsafe fn load<V: Vector<Element = T>>(&self, i: usize) -> ([V; M], [V; N]) {
+        let (mut y, mut x) = ([V::zero(); M], [V::zero(); N]);
+        for (y, written) in y.iter_mut().zip(&self.written) {
+            // SAFETY: the caller's promise.
+            *y = unsafe { V::load_ptr(written.get().add(i)) };
+        }
+        for (x, read) in x.iter_mut().zip(&self.read) {
+            // SAFETY: the caller's promise.
+            *x = unsafe { V::load_ptr(read.as_ptr().add(i)) };
+        }
+        (y, x)
+    }
+
+    /// # Safety
+    /// As [`load`](Self::load), and nobody else uses these elements.
+    #[inline(always)]
+    unsafe fn store<V: Vector<Element = T>>(&self, y: [V; M], i: usize) {
+        for (y, written) in y.into_iter().zip(&self.written) {
+            // SAFETY: the caller's promise.
+            unsafe { y.store_ptr(written.get().add(i)) };
+        }
+    }
+
+    /// As [`load`](Self::load), what is left from element `i` on.
+    ///
+    /// # Safety
+    /// Those are less than a vector.
+    #[inline(always)]
+    unsafe fn load_rest<V: Vector<Element = T>>(&self, i: usize) -> ([V; M], [V; N]) {
+        let (mut y, mut x) = ([V::zero(); M], [V::zero(); N]);
+        for (y, written) in y.iter_mut().zip(&self.written) {
+            // SAFETY: the caller's promise.
+            *y = unsafe { V::load_ptr_partial(written.get().add(i), self.len - i) };
+        }
+        for (x, read) in x.iter_mut().zip(&self.read) {
+            // SAFETY: the caller's promise.
+            *x = unsafe { V::load_ptr_partial(read.as_ptr().add(i), self.len - i) };
+        }
+        (y, x)
+    }
+
+    /// # Safety
+    /// As [`load_rest`](Self::load_rest), and nobody else uses these elements.
+    #[inline(always)]
+    unsafe fn store_rest<V: Vector<Element = T>>(&self, y: [V; M], i: usize) {
+        for (y, written) in y.into_iter().zip(&self.written) {
+            // SAFETY: the caller's promise.
+            unsafe { y.store_ptr_partial(written.get().add(i), self.len - i) };
+        }
     }
 }
 
 struct Run<'a, T, K, const M: usize, const N: usize> {
     kernel: K,
-    written: [&'a mut [T]; M],
-    read: [&'a [T]; N],
-}
-
-impl<T: Element, K: Lanewise<M, N>, const M: usize, const N: usize> Run<'_, T, K, M, N> {
-    fn len(&self) -> usize {
-        self.written.first().map_or(0, |y| y.len())
-    }
-
-    /// Halves at multiples of `CHUNK` until pieces are small enough.
-    fn parallel(self, isa: Isa) {
-        let len = self.len();
-        if len <= CHUNK {
-            return dispatch(isa, self);
-        }
-        let middle = len.div_ceil(CHUNK) / 2 * CHUNK;
-        let Run {
-            kernel,
-            written,
-            read,
-        } = self;
-        let mut left: [&mut [T]; M] = std::array::from_fn(|_| &mut [][..]);
-        let mut right = written;
-        for (left, right) in left.iter_mut().zip(&mut right) {
-            let whole = std::mem::take(right);
-            (*left, *right) = whole.split_at_mut(middle);
-        }
-        let left = Run {
-            kernel,
-            written: left,
-            read: read.map(|x| &x[..middle]),
-        };
-        let right = Run {
-            kernel,
-            written: right,
-            read: read.map(|x| &x[middle..]),
-        };
-        rayon::join(|| left.parallel(isa), || right.parallel(isa));
-    }
+    slices: Slices<'a, T, M, N>,
 }
 
 impl<T: Element, K: Lanewise<M, N>, const M: usize, const N: usize> Kernel<T>
@@ -102,7 +154,8 @@ impl<T: Element, K: Lanewise<M, N>, const M: usize, const N: usize> Kernel<T>
 
     #[inline(always)]
     fn run<V: Vector<Element = T>>(self) {
-        line::<V, K, M, N>(self.kernel, self.written, self.read);
+        // SAFETY: whoever made the part vouches for it.
+        unsafe { over::<V, K, M, N>(self.kernel, &self.slices) };
     }
 }
 
@@ -110,62 +163,37 @@ impl<T: Element, K: Lanewise<M, N>, const M: usize, const N: usize> Kernel<T>
 #[inline(always)]
 pub(super) fn line<V: Vector, K: Lanewise<M, N>, const M: usize, const N: usize>(
     kernel: K,
-    mut written: [&mut [V::Element]; M],
+    written: [&mut [V::Element]; M],
     read: [&[V::Element]; N],
 ) {
-    let len = written.first().map_or(0, |y| y.len());
-    assert!(written.iter().all(|y| y.len() == len) && read.iter().all(|x| x.len() == len));
-    let mut i = 0;
-    while i + V::Wide::LANES <= len {
-        // SAFETY: every slice has `len` elements (asserted above).
-        unsafe { step::<V::Wide, K, M, N>(kernel, &mut written, read, i) };
-        i += V::Wide::LANES;
-    }
-    while i + V::LANES <= len {
-        // SAFETY: as above.
-        unsafe { step::<V, K, M, N>(kernel, &mut written, read, i) };
-        i += V::LANES;
-    }
-    if i < len {
-        let mut y = [V::zero(); M];
-        let mut x = [V::zero(); N];
-        for (y, written) in y.iter_mut().zip(&written) {
-            *y = V::load_partial(&written[i..]);
-        }
-        for (x, read) in x.iter_mut().zip(&read) {
-            *x = V::load_partial(&read[i..]);
-        }
-        let y = kernel.apply(y, x);
-        for (y, written) in y.into_iter().zip(&mut written) {
-            y.store_partial(&mut written[i..]);
-        }
-    }
+    let slices = Slices::new(written, read);
+    // SAFETY: the slices are this function's.
+    unsafe { over::<V, K, M, N>(kernel, &slices) };
 }
 
-/// One vector of each slice, from element `i`.
-///
 /// # Safety
-/// Every slice has `i + LANES` elements or more.
+/// Nobody else uses the elements of the slices.
 #[inline(always)]
-unsafe fn step<V: Vector, K: Lanewise<M, N>, const M: usize, const N: usize>(
+unsafe fn over<V: Vector, K: Lanewise<M, N>, const M: usize, const N: usize>(
     kernel: K,
-    written: &mut [&mut [V::Element]; M],
-    read: [&[V::Element]; N],
-    i: usize,
+    slices: &Slices<'_, V::Element, M, N>,
 ) {
-    let mut y = [V::zero(); M];
-    let mut x = [V::zero(); N];
-    for (y, written) in y.iter_mut().zip(&*written) {
-        // SAFETY: the caller's promise.
-        *y = unsafe { V::load_ptr(written.as_ptr().add(i)) };
-    }
-    for (x, read) in x.iter_mut().zip(&read) {
-        // SAFETY: the caller's promise.
-        *x = unsafe { V::load_ptr(read.as_ptr().add(i)) };
-    }
-    let y = kernel.apply(y, x);
-    for (y, written) in y.into_iter().zip(written) {
-        // SAFETY: the caller's promise.
-        unsafe { y.store_ptr(written.as_mut_ptr().add(i)) };
+    let mut i = 0;
+    // SAFETY: every slice has `len` elements; for the rest as the caller says.
+    unsafe {
+        while i + V::Wide::LANES <= slices.len {
+            let (y, x) = slices.load::<V::Wide>(i);
+            slices.store(kernel.apply(y, x), i);
+            i += V::Wide::LANES;
+        }
+        while i + V::LANES <= slices.len {
+            let (y, x) = slices.load::<V>(i);
+            slices.store(kernel.apply(y, x), i);
+            i += V::LANES;
+        }
+        if i < slices.len {
+            let (y, x) = slices.load_rest::<V>(i);
+            slices.store_rest(kernel.apply(y, x), i);
+        }
     }
 }

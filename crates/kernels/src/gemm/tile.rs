@@ -30,7 +30,7 @@
 use super::Activation;
 use super::operands::Ahead;
 use crate::cache;
-use crate::simd::{Vector, mul_add_row, opaque, prefetch, unroll};
+use crate::simd::{Vector, opaque, prefetch, unroll};
 
 /// What a tile is made of; all pointers are to the tile's first element.
 #[derive(Clone, Copy)]
@@ -215,8 +215,16 @@ pub(super) unsafe fn tile<
                     }
                 }
                 unroll!(row i < MR: {
-                    let y = number::<V, ROWS>(&a, [stride, stride3, col], i, $P);
-                    mul_add_row(y, &x, &mut acc[i]);
+                    let at = if ROWS {
+                        let row = if i % 5 == 3 { stride3 } else { i % 5 * stride };
+                        a[i / 5 % 3].byte_add(row).add($P)
+                    } else {
+                        a[0].add($P * col + i)
+                    };
+                    let y = V::splat(*at);
+                    for j in 0..NV {
+                        acc[i][j] = y.mul_add(x[j], acc[i][j]);
+                    }
                 });
             }};
         }
@@ -290,28 +298,6 @@ pub(super) unsafe fn tile<
             }
         }
         finish::<V, MR, NV, MR>(t, &mut acc);
-    }
-}
-
-/// Row `i` of a, `p` columns on.
-///
-/// # Safety
-/// As [`TileFn`] for a.
-#[inline(always)]
-unsafe fn number<V: Vector<Element = f32>, const ROWS: bool>(
-    a: &[*const f32; 3],
-    [stride, stride3, col]: [usize; 3],
-    i: usize,
-    p: usize,
-) -> V {
-    // SAFETY: the caller's.
-    unsafe {
-        V::splat(*if ROWS {
-            let row = if i % 5 == 3 { stride3 } else { i % 5 * stride };
-            a[i / 5 % 3].byte_add(row).add(p)
-        } else {
-            a[0].add(p * col + i)
-        })
     }
 }
 

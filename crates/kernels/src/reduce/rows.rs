@@ -1,8 +1,10 @@
 //! Kernels that treat every row of a matrix alike, and the reductions of a row to a number.
 
 use crate::element::Element;
-use crate::parallel;
+use crate::parallel::{self, Shared};
 use crate::simd::{Isa, Kernel, Vector, dispatch};
+use std::marker::PhantomData;
+use std::ops::Range;
 
 /// A computation of one row of each of `M` results. What it reads, it holds.
 pub(super) trait RowKernel<T: Element, const M: usize>: Copy + Send + Sync {
@@ -50,17 +52,62 @@ pub(super) fn rows<T: Element, K: RowKernel<T, M>, const M: usize>(
     cols: usize,
     out: [Out<T>; M],
 ) {
-    let run = Run {
-        kernel,
-        first: 0,
-        rows,
-        out,
+    let parts = Parts::new(out);
+    assert!(parts.has(rows), "rows: results of {rows} rows expected");
+    let isa = Isa::current();
+    // SAFETY: some of the rows, and no two calls have the same.
+    let run = |some: Range<usize>| unsafe {
+        let first = some.start;
+        let out = parts.rows(some.clone());
+        let rows = some.len();
+        dispatch(
+            isa,
+            Run {
+                kernel,
+                first,
+                rows,
+                out,
+            },
+        );
     };
     let tile = (TILE / cols.max(1)).max(1);
     if rows > 2 * tile && parallel::threads() > 1 {
-        run.parallel(Isa::current(), tile);
+        parallel::halves(0..rows, tile, &run);
     } else {
-        dispatch(Isa::current(), run);
+        run(0..rows);
+    }
+}
+
+/// Results that are handed out in parts: by their types alone, whatever the kernel is.
+struct Parts<'a, T, const M: usize> {
+    out: [(Shared<T>, usize, usize); M],
+    of: PhantomData<&'a mut T>,
+}
+
+impl<'a, T: Element, const M: usize> Parts<'a, T, M> {
+    fn new(out: [Out<'a, T>; M]) -> Self {
+        Parts {
+            out: out.map(|out| (Shared(out.data.as_mut_ptr()), out.data.len(), out.width)),
+            of: PhantomData,
+        }
+    }
+
+    /// Whether there are so many rows.
+    fn has(&self, rows: usize) -> bool {
+        self.out.iter().all(|&(_, len, width)| rows * width <= len)
+    }
+
+    /// # Safety
+    /// There are these rows, and nobody else uses them.
+    unsafe fn rows(&self, some: Range<usize>) -> [Out<'a, T>; M] {
+        self.out.map(|(data, _, width)| {
+            // SAFETY: the caller's.
+            let data = unsafe {
+                let first = data.get().add(some.start * width);
+                std::slice::from_raw_parts_mut(first, some.len() * width)
+            };
+            Out { data, width }
+        })
     }
 }
 
@@ -71,49 +118,11 @@ struct Run<'a, T, K, const M: usize> {
     out: [Out<'a, T>; M],
 }
 
-impl<T: Element, K: RowKernel<T, M>, const M: usize> Run<'_, T, K, M> {
-    fn parallel(self, isa: Isa, tile: usize) {
-        let Run {
-            kernel,
-            first,
-            rows,
-            mut out,
-        } = self;
-        if rows <= tile {
-            return dispatch(
-                isa,
-                Run {
-                    kernel,
-                    first,
-                    rows,
-                    out,
-                },
-            );
-        }
-        let middle = rows.div_ceil(tile) / 2 * tile;
-        let left = std::array::from_fn(|i| {
-            let whole = std::mem::take(&mut out[i].data);
-            let (left, right) = whole.split_at_mut(middle * out[i].width);
-            out[i].data = right;
-            Out {
-                data: left,
-                width: out[i].width,
-            }
-        });
-        let left = Run {
-            kernel,
-            first,
-            rows: middle,
-            out: left,
-        };
-        let right = Run {
-            kernel,
-            first: first + middle,
-            rows: rows - middle,
-            out,
-        };
-        rayon::join(|| left.parallel(isa, tile), || right.parallel(isa, tile));
-    }
+/// Row `i` of each.
+#[inline(always)]
+fn row_of<'a, T, const M: usize>(out: &'a mut [Out<'_, T>; M], i: usize) -> [&'a mut [T]; M] {
+    out.each_mut()
+        .map(|out| &mut out.data[i * out.width..][..out.width])
 }
 
 impl<T: Element, K: RowKernel<T, M>, const M: usize> Kernel<T> for Run<'_, T, K, M> {
@@ -121,9 +130,8 @@ impl<T: Element, K: RowKernel<T, M>, const M: usize> Kernel<T> for Run<'_, T, K,
     #[inline(always)]
     fn run<V: Vector<Element = T>>(mut self) {
         for i in 0..self.rows {
-            let out = self.out.each_mut();
-            let row = out.map(|out| &mut out.data[i * out.width..][..out.width]);
-            self.kernel.row::<V>(self.first + i, row);
+            self.kernel
+                .row::<V>(self.first + i, row_of(&mut self.out, i));
         }
     }
 }

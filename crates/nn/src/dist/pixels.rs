@@ -195,8 +195,8 @@ fn choose(logits: &[f32], temperature: f32, stream: &mut Stream) -> Option<usize
     let weight = |logit: &f32| (f64::from(logit - max) / f64::from(temperature)).exp();
     let total: f64 = logits.iter().map(weight).sum();
     let target = uniform(stream) * total;
-    // Also false for NaN; the largest weight is 1.
-    if !(total >= 1.0) {
+    // The largest weight is 1, so less is NaN's doing.
+    if total.is_nan() || total < 1.0 {
         return None;
     }
     let mut sum = 0.0;

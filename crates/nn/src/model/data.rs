@@ -273,3 +273,26 @@ impl<'a> DataSummary<'a> {
         (!indices.is_empty()).then(|| source.batch(&indices))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_is_each_images_own() {
+        let batch = |noise: &[u64]| {
+            let images = Tensor::zeros([noise.len(), 3, 4, 1]);
+            Batch::new(images, noise)
+        };
+        let whole = batch(&[0, 1, 2, 3]);
+        let part = batch(&[2]);
+        assert_eq!(part.normal(3, 7).data(), &whole.normal(3, 7).data()[6..9]);
+        assert_eq!(
+            part.uniform(5, 7).data(),
+            &whole.uniform(5, 7).data()[10..15]
+        );
+        assert_ne!(part.normal(3, 7), part.normal(3, 8));
+        let uniform = whole.uniform(100, 1);
+        assert!(uniform.data().iter().all(|x| (0.0..1.0).contains(x)));
+    }
+}

@@ -90,6 +90,8 @@ pub struct Loss {
     pub sum: Var<f32>,
     /// Whether the sum is -log p(x), or a bound on it, in nats.
     pub is_nats: bool,
+    /// Whether only its gradient means something, and that is not the derivative of its value.
+    pub is_surrogate: bool,
     /// What else to report: names and sums over the images.
     pub parts: Vec<(&'static str, f64)>,
 }
@@ -100,6 +102,7 @@ impl Loss {
         Loss {
             sum,
             is_nats: true,
+            is_surrogate: false,
             parts: Vec::new(),
         }
     }
@@ -109,6 +112,17 @@ impl Loss {
         Loss {
             is_nats: false,
             ..Loss::nats(sum)
+        }
+    }
+
+    /// The same as a surrogate: a sum whose gradient is what training descends on, while what was
+    /// drawn from the parameters, or copied from them, counts as a constant in it. So its value is
+    /// no measure, and differences of it do not agree with its gradient: contrastive divergence,
+    /// straight-through estimates.
+    pub fn surrogate(self) -> Loss {
+        Loss {
+            is_surrogate: true,
+            ..self
         }
     }
 

@@ -38,7 +38,11 @@ fn term(space: &Space, text: &str) -> anyhow::Result<(String, Vec<f32>)> {
         let message = format!("{text}: the data have no labels, so there is no class");
         return Err(wrong(message, "name images instead, as test:0..16"));
     };
-    let of_class = codes.mean.into_iter().zip(labels).filter(|(_, label)| *label == class);
+    let of_class = codes
+        .mean
+        .into_iter()
+        .zip(labels)
+        .filter(|(_, label)| *label == class);
     let of_class: Vec<Vec<f32>> = of_class.map(|(code, _)| code).collect();
     if of_class.is_empty() {
         let message = format!("{text}: no image of this class among the training images");
@@ -53,7 +57,9 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
     for (words, sign) in [(&args.plus, 1.0), (&args.minus, -1.0)] {
         for text in words {
             let (word, code) = term(space, text)?;
-            sum.iter_mut().zip(&code).for_each(|(sum, z)| *sum += sign * z);
+            sum.iter_mut()
+                .zip(&code)
+                .for_each(|(sum, z)| *sum += sign * z);
             let sign = match (sign < 0.0, columns.is_empty()) {
                 (true, _) => "- ",
                 (_, true) => "",
@@ -65,7 +71,10 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
     }
     columns.push("= sum".into());
     codes.push(sum);
-    let title = format!("{}: mean codes, and the image of their sum", space.run.entry.name);
+    let title = format!(
+        "{}: mean codes, and the image of their sum",
+        space.run.entry.name
+    );
     let table = Table {
         title: &title,
         columns: &columns,

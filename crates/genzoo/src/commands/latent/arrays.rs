@@ -58,7 +58,10 @@ pub(super) fn decode(space: &Space, args: &DecodeArgs) -> anyhow::Result<String>
     let fits = numbers.len() == rows * width && shape.len() >= 2;
     if !fits || rows == 0 || rows > MOST {
         let expected = format!("1 to {MOST} codes of shape {:?}", space.shape());
-        let message = format!("{}: expected {expected}, found {shape:?}", args.codes.display());
+        let message = format!(
+            "{}: expected {expected}, found {shape:?}",
+            args.codes.display()
+        );
         return Err(wrong(message, "`latent RUN encode` writes such a file"));
     }
     if let Some(place) = numbers.iter().position(|x| !x.is_finite()) {

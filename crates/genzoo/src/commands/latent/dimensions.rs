@@ -60,7 +60,12 @@ pub(super) fn of(codes: &Codes) -> Vec<Dimension> {
             let mean = column().sum::<f64>() / n;
             let variance = column().map(|z| (z - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
             let spreads = codes.spread.as_ref();
-            let sds = || spreads.into_iter().flatten().map(|code| f64::from(code[index]));
+            let sds = || {
+                spreads
+                    .into_iter()
+                    .flatten()
+                    .map(|code| f64::from(code[index]))
+            };
             let kl = |(mu, sd): (f64, f64)| 0.5 * (sd * sd + mu * mu - 1.0) - sd.ln();
             Dimension {
                 index,
@@ -83,7 +88,11 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
         split: Split::Valid,
         range: None,
     });
-    let most = if args.from.is_some() { usize::MAX } else { IMAGES };
+    let most = if args.from.is_some() {
+        usize::MAX
+    } else {
+        IMAGES
+    };
     let codes = space.encode(&from, most)?;
     let all = of(&codes);
     let has_kl = codes.spread.is_some();
@@ -100,8 +109,15 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
     let bar = (500 / all.len().max(1)).clamp(4, 120);
     let size = [bar * all.len(), 320];
     let active = all.iter().filter(|of| of.is_active()).count();
-    let mut canvas = Canvas::new((size[0] + Axes::LEFT + 30).max(640), size[1] + Axes::BELOW + 90);
-    let title = format!("{}: {active} of {} dimensions active", space.run.entry.name, all.len());
+    let mut canvas = Canvas::new(
+        (size[0] + Axes::LEFT + 30).max(640),
+        size[1] + Axes::BELOW + 90,
+    );
+    let title = format!(
+        "{}: {active} of {} dimensions active",
+        space.run.entry.name,
+        all.len()
+    );
     canvas.text(12, 12, &title, Canvas::BLACK);
     let axes = Axes::new(Axes::LEFT as i64, 70, size, across, span);
     let every = (Canvas::LETTER * 3).div_ceil(bar).max(1);
@@ -117,13 +133,28 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
     for (i, of) in all.iter().enumerate() {
         let [x, y] = axes.place(i as f64, height(of));
         let [_, bottom] = axes.place(0.0, 0.0);
-        let colour = if of.is_active() { class_colour(0) } else { Canvas::GREY };
+        let colour = if of.is_active() {
+            class_colour(0)
+        } else {
+            Canvas::GREY
+        };
         let size = [bar.saturating_sub(2).max(1), (bottom - y).max(1) as usize];
         canvas.rectangle(x + 1, y, size, colour);
     }
     canvas.picture().save(&args.out)?;
     let number = |x: Option<f64>| x.map_or("?".into(), |x| format!("{x:.3}"));
-    let mut rows = vec![["dimension", "KL, nats", "mean", "variance", "spread", "active"].map(String::from).to_vec()];
+    let mut rows = vec![
+        [
+            "dimension",
+            "KL, nats",
+            "mean",
+            "variance",
+            "spread",
+            "active",
+        ]
+        .map(String::from)
+        .to_vec(),
+    ];
     rows.extend(all.iter().map(|of| {
         let active = if of.is_active() { "yes" } else { "no" };
         vec![

@@ -21,6 +21,9 @@ pub(super) struct Args {
     out: PathBuf,
 }
 
+/// From a code to another: where one is at t in [0, 1].
+type Way = fn(&[f32], &[f32], f32) -> Vec<f32>;
+
 /// (1 - t) a + t b.
 fn straight(a: &[f32], b: &[f32], t: f32) -> Vec<f32> {
     a.iter().zip(b).map(|(a, b)| a + t * (b - a)).collect()
@@ -30,11 +33,14 @@ fn straight(a: &[f32], b: &[f32], t: f32) -> Vec<f32> {
 /// is so small, or so near half a turn, that there is no such arc.
 fn spherical(a: &[f32], b: &[f32], t: f32) -> Vec<f32> {
     let dot = |x: &[f32], y: &[f32]| -> f64 {
-        x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+        x.iter()
+            .zip(y)
+            .map(|(x, y)| f64::from(*x) * f64::from(*y))
+            .sum()
     };
     let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
     let angle = cosine.clamp(-1.0, 1.0).acos();
-    if !(angle.sin() > 1e-3) {
+    if angle.is_nan() || angle.sin() <= 1e-3 {
         return straight(a, b, t);
     }
     let weight = |t: f64| ((t * angle).sin() / angle.sin()) as f32;
@@ -55,7 +61,7 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
     let ((first, a), (last, b)) = (end(&args.from)?, end(&args.to)?);
     let steps = args.steps as usize;
     let share = |i: usize| i as f32 / (steps - 1) as f32;
-    let row = |way: &dyn Fn(&[f32], &[f32], f32) -> Vec<f32>| {
+    let row = |way: Way| {
         let codes: Vec<Vec<f32>> = (0..steps).map(|i| way(&a, &b, share(i))).collect();
         let mut images = vec![first.clone()];
         images.extend(space.decode(&codes, None));
@@ -63,20 +69,26 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
         images
     };
     let rows = [
-        ("line".to_string(), row(&straight)),
-        ("arc".to_string(), row(&spherical)),
+        ("line".to_string(), row(straight)),
+        ("arc".to_string(), row(spherical)),
     ];
     let mut columns = vec!["A".to_string()];
     columns.extend((0..steps).map(|i| format!("{:.2}", share(i))));
     columns.push("B".into());
-    let title = format!("{}: from {} (A) to {} (B)", space.run.entry.name, args.from, args.to);
+    let title = format!(
+        "{}: from {} (A) to {} (B)",
+        space.run.entry.name, args.from, args.to
+    );
     let table = Table {
         title: &title,
         columns: &columns,
         rows: &rows,
     };
     table.picture(space).save(&args.out)?;
-    Ok(format!("{steps} images along a line and along an arc in {}", args.out.display()))
+    Ok(format!(
+        "{steps} images along a line and along an arc in {}",
+        args.out.display()
+    ))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub(super) struct Args {
     size: u32,
     /// The two dimensions, where the code has more; the others stay at the median of the prior
     /// [default: 0,1 of a code of two].
-    #[arg(long, value_name = "I,J", value_delimiter = ',', num_args = 2)]
+    #[arg(long, value_name = "I,J", value_delimiter = ',')]
     dims: Option<Vec<usize>>,
     /// The PNG file to write.
     #[arg(long, value_name = "FILE", default_value = "manifold.png")]
@@ -41,7 +41,9 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
     let columns: Vec<Vec<f32>> = (0..width).map(|j| sorted(&prior, j)).collect();
     let size = args.size as usize;
     let values = dims.map(|j| -> Vec<f32> {
-        (0..size).map(|i| quantile(&columns[j], (i as f64 + 0.5) / size as f64)).collect()
+        (0..size)
+            .map(|i| quantile(&columns[j], (i as f64 + 0.5) / size as f64))
+            .collect()
     });
     let mut codes = Vec::new();
     for row in 0..size {
@@ -58,7 +60,10 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
     let (left, top) = (80, 60);
     let (across, down) = (wide * scale, height * scale);
     let mut canvas = Canvas::new(left + size * across + 40, top + size * down + 70);
-    let title = format!("{}: the mean image of each code, percentiles of the prior", space.run.entry.name);
+    let title = format!(
+        "{}: the mean image of each code, percentiles of the prior",
+        space.run.entry.name
+    );
     canvas.text(12, 12, &title, Canvas::BLACK);
     for (i, image) in images.iter().enumerate() {
         let (x, y) = (left + i % size * across, top + i / size * down);
@@ -69,7 +74,12 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
     for i in (0..size).step_by(every) {
         let x = left + i * across + across / 2;
         let text = format!("{:.2}", values[0][i]);
-        canvas.centred(x as i64, (top + size * down + 8) as i64, &text, Canvas::BLACK);
+        canvas.centred(
+            x as i64,
+            (top + size * down + 8) as i64,
+            &text,
+            Canvas::BLACK,
+        );
         let y = top + (size - 1 - i) * down + down / 2 - 7;
         let text = format!("{:.2}", values[1][i]);
         canvas.right(left as i64 - 8, y as i64, &text, Canvas::BLACK);
@@ -77,7 +87,12 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
     let middle = (left + size * across / 2) as i64;
     let below = (top + size * down + 36) as i64;
     canvas.centred(middle, below, &format!("z{}", dims[0]), Canvas::BLACK);
-    canvas.text(left as i64 - 60, top as i64 - 22, &format!("z{}", dims[1]), Canvas::BLACK);
+    canvas.text(
+        left as i64 - 60,
+        top as i64 - 22,
+        &format!("z{}", dims[1]),
+        Canvas::BLACK,
+    );
     canvas.picture().save(&args.out)?;
     Ok(format!(
         "{size}x{size} images in {}: z{} from {:.2} to {:.2} to the right, z{} from {:.2} to {:.2} \

@@ -29,8 +29,12 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
     let codes = space.encode_batch(&batch)?;
     let back = space.decode(&codes.mean, codes.labels.as_deref());
     let dims: usize = space.image().iter().product();
-    let originals: Vec<Vec<f32>> =
-        batch.images.data().chunks_exact(dims).map(<[f32]>::to_vec).collect();
+    let originals: Vec<Vec<f32>> = batch
+        .images
+        .data()
+        .chunks_exact(dims)
+        .map(<[f32]>::to_vec)
+        .collect();
     let mut rows = Vec::new();
     for (images, back) in originals.chunks(PER_ROW).zip(back.chunks(PER_ROW)) {
         rows.push(("image".to_string(), images.to_vec()));
@@ -39,7 +43,10 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
     let square = |(a, b): (&f32, &f32)| f64::from(a - b).powi(2);
     let pixels = originals.iter().flatten().zip(back.iter().flatten());
     let error = pixels.map(square).sum::<f64>() / originals.len() as f64;
-    let title = format!("{}: squared error {error:.2} an image", space.run.entry.name);
+    let title = format!(
+        "{}: squared error {error:.2} an image",
+        space.run.entry.name
+    );
     let table = Table {
         title: &title,
         columns: &[],

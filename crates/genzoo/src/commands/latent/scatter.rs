@@ -28,26 +28,44 @@ fn plane(codes: &[Vec<f32>]) -> (Vec<[f64; 2]>, [String; 2]) {
         return (codes.iter().map(point).collect(), names.map(String::from));
     }
     let n = codes.len() as f64;
-    let mean: Vec<f64> = super::space::mean(codes).iter().map(|&m| f64::from(m)).collect();
+    let mean: Vec<f64> = super::space::mean(codes)
+        .iter()
+        .map(|&m| f64::from(m))
+        .collect();
     let mut covariance = vec![0.0; width * width];
     for code in codes {
-        let centred: Vec<f64> = code.iter().zip(&mean).map(|(&z, m)| f64::from(z) - m).collect();
+        let centred: Vec<f64> = code
+            .iter()
+            .zip(&mean)
+            .map(|(&z, m)| f64::from(z) - m)
+            .collect();
         for (i, a) in centred.iter().enumerate() {
             let row = &mut covariance[i * width..][..width];
-            row.iter_mut().zip(&centred).for_each(|(sum, b)| *sum += a * b / n);
+            row.iter_mut()
+                .zip(&centred)
+                .for_each(|(sum, b)| *sum += a * b / n);
         }
     }
     let all: f64 = (0..width).map(|i| covariance[i * width + i]).sum();
     let axes = vae::leading_eigenvectors(&covariance, width, 2);
     let project = |code: &Vec<f32>, axis: &Vec<f64>| -> f64 {
-        code.iter().zip(&mean).zip(axis).map(|((&z, m), a)| (f64::from(z) - m) * a).sum()
+        code.iter()
+            .zip(&mean)
+            .zip(axis)
+            .map(|((&z, m), a)| (f64::from(z) - m) * a)
+            .sum()
     };
-    let points: Vec<[f64; 2]> =
-        codes.iter().map(|code| [0, 1].map(|i| project(code, &axes[i]))).collect();
+    let points: Vec<[f64; 2]> = codes
+        .iter()
+        .map(|code| [0, 1].map(|i| project(code, &axes[i])))
+        .collect();
     let names = [0, 1].map(|i| {
         let variance = points.iter().map(|p| p[i] * p[i]).sum::<f64>() / n;
         let share = 100.0 * variance / all.max(f64::MIN_POSITIVE);
-        format!("principal component {} ({share:.0}% of the variance)", i + 1)
+        format!(
+            "principal component {} ({share:.0}% of the variance)",
+            i + 1
+        )
     });
     (points, names)
 }
@@ -57,14 +75,25 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
         split: Split::Test,
         range: None,
     });
-    let most = if args.from.is_some() { usize::MAX } else { IMAGES };
+    let most = if args.from.is_some() {
+        usize::MAX
+    } else {
+        IMAGES
+    };
     let codes = space.encode(&from, most)?;
     let (points, names) = plane(&codes.mean);
     let span = |i: usize| Span::of(points.iter().map(|point| point[i]));
-    let classes = codes.labels.iter().flatten().max().map_or(0, |&max| max as usize + 1);
+    let classes = codes
+        .labels
+        .iter()
+        .flatten()
+        .max()
+        .map_or(0, |&max| max as usize + 1);
     let legend = if classes > 0 { 130 } else { 0 };
-    let mut canvas =
-        Canvas::new(Axes::LEFT + SIDE + 30 + legend, 76 + SIDE + Axes::BELOW + 20);
+    let mut canvas = Canvas::new(
+        Axes::LEFT + SIDE + 30 + legend,
+        76 + SIDE + Axes::BELOW + 20,
+    );
     let title = format!(
         "{}: codes of {} {} images",
         space.run.entry.name,

@@ -44,7 +44,10 @@ impl<'r> Space<'r> {
         class: Option<u32>,
         other: Option<&'r String>,
     ) -> anyhow::Result<Space<'r>> {
-        let latent = run.model().latent().ok_or_else(|| run.cannot("has no code"))?;
+        let latent = run
+            .model()
+            .latent()
+            .ok_or_else(|| run.cannot("has no code"))?;
         Ok(Space {
             run,
             latent,
@@ -174,7 +177,10 @@ impl<'r> Space<'r> {
             Some(from) => from,
             None => text.parse().map_err(|error| {
                 let message = format!("{text:?}: no file, and no images of the data: {error}");
-                wrong(message, "name a PNG file, an image such as test:3 or a range as test:0..16")
+                wrong(
+                    message,
+                    "name a PNG file, an image such as test:3 or a range as test:0..16",
+                )
             })?,
         };
         self.batch(&from, MOST_NAMED)
@@ -183,7 +189,11 @@ impl<'r> Space<'r> {
     /// Codes from the prior, in rows.
     pub(super) fn prior(&self) -> Vec<Vec<f32>> {
         let codes = self.latent.prior(&self.bound, PRIOR, 0);
-        codes.data().chunks_exact(self.width()).map(<[f32]>::to_vec).collect()
+        codes
+            .data()
+            .chunks_exact(self.width())
+            .map(<[f32]>::to_vec)
+            .collect()
     }
 }
 
@@ -228,14 +238,33 @@ impl Table<'_> {
 
     pub(super) fn picture(&self, space: &Space) -> Picture {
         let ([height, width, channels], scale) = (space.image(), space.scale());
-        let words = self.rows.iter().map(|(word, _)| Canvas::width_of(word)).max().unwrap_or(0);
+        let words = self
+            .rows
+            .iter()
+            .map(|(word, _)| Canvas::width_of(word))
+            .max()
+            .unwrap_or(0);
         let left = Table::MARGIN + words + if words > 0 { 10 } else { 0 };
-        let head = self.columns.iter().map(|word| Canvas::width_of(word) + 8).max().unwrap_or(0);
+        let head = self
+            .columns
+            .iter()
+            .map(|word| Canvas::width_of(word) + 8)
+            .max()
+            .unwrap_or(0);
         let across = (width * scale + Table::GAP).max(head);
         let down = (height * scale + Table::GAP).max(Canvas::LINE);
-        let heading = if self.columns.is_empty() { 0 } else { Canvas::LINE };
+        let heading = if self.columns.is_empty() {
+            0
+        } else {
+            Canvas::LINE
+        };
         let top = Table::MARGIN + Canvas::LINE + 6 + heading;
-        let most = self.rows.iter().map(|(_, images)| images.len()).max().unwrap_or(0);
+        let most = self
+            .rows
+            .iter()
+            .map(|(_, images)| images.len())
+            .max()
+            .unwrap_or(0);
         let title = Canvas::width_of(self.title) + 2 * Table::MARGIN;
         let size = [
             (left + most * across + Table::MARGIN).max(title),

@@ -42,7 +42,7 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
         }
         Err(_) => {
             let codes = space.prior();
-            let order = (0..space.width()).map(|index| Dimension::unknown(index)).collect();
+            let order = (0..space.width()).map(Dimension::unknown).collect();
             (codes, order)
         }
     };
@@ -79,7 +79,10 @@ pub(super) fn draw(space: &Space, args: &Args) -> anyhow::Result<String> {
         };
         rows.push((word, space.decode(&line, None)));
     }
-    let title = format!("{}: one dimension changes in each row", space.run.entry.name);
+    let title = format!(
+        "{}: one dimension changes in each row",
+        space.run.entry.name
+    );
     let table = Table {
         title: &title,
         columns: &[],

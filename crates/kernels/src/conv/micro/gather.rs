@@ -80,9 +80,19 @@ fn ask_row<V: Vector, const NV: usize>(ahead: &Ahead, p: usize, w: *const V::Ele
     });
 }
 
+/// # Safety
+/// A row of the tile can be read from `plus`.
 #[inline(always)]
-fn add_row<V: Vector, const NV: usize>(sums: &mut [V; NV], row: &[V; NV]) {
-    unroll!(vector j < NV: { sums[j] = sums[j] + row[j]; });
+unsafe fn add_row<V: Vector, const NV: usize>(
+    sums: &mut [V; NV],
+    plus: *const V::Element,
+    last: usize,
+) {
+    unroll!(vector j < NV: {
+        let whole = whole::<V>(j, NV, last);
+        // SAFETY: the caller's.
+        sums[j] = sums[j] + unsafe { load(plus.wrapping_add(j * V::LANES), whole, last) };
+    });
 }
 
 /// Stores act(x + plus), or without `PLUS` act(x).
@@ -201,8 +211,7 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(t: &Gather<V::Elemen
                 if i > 0 {
                     plus = plus.wrapping_add(t.y_step);
                 }
-                let row = load_row(plus, t.last == V::LANES, t.last);
-                add_row(&mut acc[i], &row);
+                add_row(&mut acc[i], plus, t.last);
             });
         }
         // An arm each, so that every sum goes from its register to memory: merging the arms

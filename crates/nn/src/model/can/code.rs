@@ -5,11 +5,6 @@ use crate::params::Bound;
 /// A model that tells the distribution of one dimension after another, as an entropy coder needs
 /// it: to write an image, and to read it again from the same numbers.
 pub trait Coder: Sync {
-    /// How many orderings of the dimensions the model has: the first is the coder's.
-    fn orderings(&self) -> usize {
-        1
-    }
-
     /// Goes through the dimensions of `count` images in the model's order.
     ///
     /// `level(image, dimension, probabilities)` gets the probability of every level, given what
@@ -24,4 +19,10 @@ pub trait Coder: Sync {
         classes: Option<&[u32]>,
         level: &mut dyn FnMut(usize, usize, &[f64]) -> u32,
     );
+
+    /// How many densities the model's likelihood is an equal mixture of. [`code`](Self::code) goes
+    /// by the first of them, as a mixture has no conditionals as cheap as its members'.
+    fn members(&self) -> usize {
+        1
+    }
 }

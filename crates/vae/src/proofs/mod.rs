@@ -1,0 +1,4 @@
+//! What is known exactly.
+
+mod linear;
+mod parts;
