@@ -41,7 +41,7 @@ const COUPLINGS: usize = 4;
 const CHANNELS: usize = 16;
 
 impl Dequantise {
-    /// What `KIND` says, for images of this kind.
+    /// What the hyper-parameter `dequantise` says, for images of this kind.
     ///
     /// # Errors
     /// If learned noise is asked for and the sides are odd.

@@ -71,20 +71,18 @@ fn detect(level: u32) -> Option<Cache> {
     use std::arch::x86_64::{__cpuid, __cpuid_count};
     /// More caches than any processor lists.
     const MOST: u32 = 16;
-    // Both were unsafe in the oldest compiler that is asked for, and are safe in newer ones.
+    // SAFETY: every x86-64 processor has this instruction. Newer compilers know that, too.
     #[allow(unused_unsafe)]
-    let exists = |leaf: u32| {
-        // SAFETY: every x86-64 processor has the instruction.
-        unsafe { __cpuid(leaf & 0x8000_0000) }.eax >= leaf
-    };
-    #[allow(unused_unsafe)]
-    let describe = |leaf: u32, i: u32| {
-        // SAFETY: as above.
-        unsafe { __cpuid_count(leaf, i) }
-    };
+    let exists = |leaf: u32| unsafe { __cpuid(leaf & 0x8000_0000).eax >= leaf };
     let caches = |leaf: u32| {
         (0..MOST)
-            .map(move |i| describe(leaf, i))
+            .map(move |i| {
+                // SAFETY: as above.
+                #[allow(unused_unsafe)]
+                unsafe {
+                    __cpuid_count(leaf, i)
+                }
+            })
             .take_while(|cache| cache.eax & 0x1f != 0)
     };
     [4, 0x8000_001d]

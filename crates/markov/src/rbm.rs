@@ -159,7 +159,7 @@ impl Model for Rbm {
         self.layer.loss(step, &self.units(step), 1.0)
     }
 
-    /// Keeps deviations above `SMALLEST`.
+    /// Keeps deviations above the smallest that is allowed.
     fn after_update(&self, _phase: usize, _step: u64, params: &mut Params<f32>) {
         if let Some(id) = self.layer.log_deviations {
             let log = params.get_mut(id).value.make_mut();

@@ -116,9 +116,11 @@ pub const TABLE: &[Entry] = &[
 pub fn listing() -> String {
     let mut text = String::from("| operation | what it computes |\n|---|---|\n");
     for Entry { name, formula, .. } in TABLE {
-        // A bar would end the cell, and what stands in brackets would be a link.
-        let formula = formula.replace('|', "\\|");
-        let formula = formula.replace('[', "\\[").replace(']', "\\]");
+        // Brackets are indices here, not links.
+        let formula = formula
+            .replace('|', "\\|")
+            .replace('[', "\\[")
+            .replace(']', "\\]");
         text.push_str(&format!("| `{name}` | {formula} |\n"));
     }
     text
