@@ -51,13 +51,9 @@ pub(crate) const ENTRY: Entry = Entry::new(
 fn recipe(_: &Setup) -> Recipe {
     Recipe::new(
         "nll",
-        Optimiser::AdamW {
-            lr: 0.04,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 0.003,
-            weight_decay: 0.008,
-        },
+        Optimiser::adam_w(0.04)
+            .with("eps", 0.003)
+            .with("weight_decay", 0.008),
     )
     .schedule(Schedule::Cosine)
     .batch_size(128)

@@ -98,11 +98,9 @@ pub(crate) fn built(
 
 /// How flows of images are trained: the gradient of a convolution made orthogonal.
 pub(crate) fn muon() -> Optimiser {
-    Optimiser::Muon {
-        lr: 0.01,
-        momentum: 0.9,
-        weight_decay: 0.01,
-    }
+    Optimiser::muon(0.01)
+        .with("momentum", 0.9)
+        .with("weight_decay", 0.01)
 }
 
 /// Small micro-batches, so that the maps of a lane stay in the cache.

@@ -3,17 +3,16 @@
 //! Formulas and defaults are PyTorch's. An update is one pass over memory, in place: parameter,
 //! gradient and moments are read once.
 
-mod muon;
 mod pass;
 mod rule;
+mod rules;
 
 pub use rule::Optimiser;
 
 use crate::params::{ParamId, Params};
 use crate::save::{self, Lookup, ParamsError};
 use grad::Tensor;
-use muon::{Matrix, Muon};
-use pass::Piece;
+use pass::{Matrix, Piece};
 use rule::Step;
 
 /// An optimiser at work on some parameters: its moments and how many steps it has made.
@@ -46,7 +45,7 @@ struct Slot {
     name: String,
     /// As many as [`Optimiser::moments`].
     moments: Vec<Tensor<f32>>,
-    /// Room for [`muon`] to work in.
+    /// Room for a rule of matrices to work in.
     scratch: Vec<f32>,
 }
 
@@ -134,7 +133,7 @@ impl OptimiserState {
             .iter_mut()
             .map(|param| Some(&mut param.value))
             .collect();
-        let muon = Muon::of(&self.optimiser, step);
+        let whole = self.optimiser.matrices(step);
         let (mut pieces, mut matrices) = (Vec::new(), Vec::new());
         for (i, slot) in self.slots.iter_mut().enumerate() {
             let value = values[slot.id.index()]
@@ -149,7 +148,7 @@ impl OptimiserState {
                 );
             }
             let mut moments = slot.moments.iter_mut();
-            let sides = muon.and_then(|_| muon::sides(value.shape()));
+            let sides = whole.as_ref().and_then(|_| pass::sides(value.shape()));
             let piece = Piece {
                 p: value.make_mut(),
                 g: [a[i].data(), b.get(i).map_or(&[], Tensor::data)],
@@ -164,9 +163,9 @@ impl OptimiserState {
                 }),
             }
         }
-        pass::run(&self.optimiser.at(step), &mut pieces);
-        if let Some(muon) = muon {
-            muon.run(&mut matrices);
+        pass::run(&*self.optimiser.at(step), &mut pieces);
+        if let Some(whole) = whole {
+            pass::run_matrices(&*whole, &mut matrices);
         }
     }
 

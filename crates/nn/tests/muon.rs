@@ -11,11 +11,9 @@ const MOMENTUM: f64 = 0.9;
 const DECAY: f64 = 0.3;
 
 fn rule() -> Optimiser {
-    Optimiser::Muon {
-        lr: LR,
-        momentum: MOMENTUM,
-        weight_decay: DECAY,
-    }
+    Optimiser::muon(LR)
+        .with("momentum", MOMENTUM)
+        .with("weight_decay", DECAY)
 }
 
 /// A row-major matrix in f64.
@@ -136,11 +134,9 @@ fn all_directions_are_learned_alike() {
     let shape = [12, 5];
     let mut params = Params::new();
     let id = params.add("weight".into(), Tensor::zeros(shape), true);
-    let optimiser = Optimiser::Muon {
-        lr: 1.0,
-        momentum: 0.0,
-        weight_decay: 0.0,
-    };
+    let optimiser = Optimiser::muon(1.0)
+        .with("momentum", 0.0)
+        .with("weight_decay", 0.0);
     let mut state = OptimiserState::new(optimiser, &params, vec![id]);
     // Columns of very different lengths.
     let random = Matrix::of(&gradient(&shape, 3));

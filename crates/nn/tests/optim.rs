@@ -26,38 +26,33 @@ impl Reference {
             let v = state.b / (1.0 - beta2.powi(state.t));
             m / (v.sqrt() + eps)
         };
-        match *optimiser {
-            Optimiser::Sgd {
-                momentum, nesterov, ..
-            } => {
+        let [momentum, alpha, beta1, beta2, eps, weight_decay] =
+            ["momentum", "alpha", "beta1", "beta2", "eps", "weight_decay"]
+                .map(|name| optimiser.get(name).unwrap_or(f64::NAN));
+        match optimiser.kind() {
+            "sgd" => {
                 self.a = momentum * self.a + g;
-                p - lr
-                    * if nesterov {
-                        g + momentum * self.a
-                    } else {
-                        self.a
-                    }
+                let nesterov = optimiser.get("nesterov") == Some(1.0);
+                let ahead = if nesterov {
+                    g + momentum * self.a
+                } else {
+                    self.a
+                };
+                p - lr * ahead
             }
-            Optimiser::RmsProp { alpha, eps, .. } => {
+            "rms-prop" => {
                 self.a = alpha * self.a + (1.0 - alpha) * g * g;
                 p - lr * g / (self.a.sqrt() + eps)
             }
-            Optimiser::Adagrad { eps, .. } => {
+            "adagrad" => {
                 self.a += g * g;
                 p - lr * g / (self.a.sqrt() + eps)
             }
-            Optimiser::Adam {
-                beta1, beta2, eps, ..
-            } => p - lr * adam(self, beta1, beta2, eps),
-            Optimiser::AdamW {
-                beta1,
-                beta2,
-                eps,
-                weight_decay,
-                ..
-            } => p * (1.0 - lr * weight_decay) - lr * adam(self, beta1, beta2, eps),
+            "adam" => p - lr * adam(self, beta1, beta2, eps),
+            "adam-w" => p * (1.0 - lr * weight_decay) - lr * adam(self, beta1, beta2, eps),
             // Of vectors; matrices have a test of their own.
-            Optimiser::Muon { .. } => p - lr * adam(self, 0.9, 0.999, 1e-8),
+            "muon" => p - lr * adam(self, 0.9, 0.999, 1e-8),
+            other => panic!("{other}: expected a formula to compare it with"),
         }
     }
 }
@@ -66,28 +61,20 @@ fn all() -> Vec<Optimiser> {
     vec![
         Optimiser::sgd(0.1),
         Optimiser::momentum(0.05, 0.9),
-        Optimiser::Sgd {
-            lr: 0.05,
-            momentum: 0.9,
-            nesterov: true,
-        },
+        Optimiser::momentum(0.05, 0.9).with("nesterov", 1.0),
         Optimiser::rms_prop(0.01),
-        Optimiser::RmsProp {
-            lr: 0.01,
-            alpha: 0.9,
-            eps: 1e-6,
-        },
+        Optimiser::rms_prop(0.01)
+            .with("alpha", 0.9)
+            .with("eps", 1e-6),
         Optimiser::adagrad(0.1),
         Optimiser::adam(0.01),
         Optimiser::adam_with(0.01, 0.5, 0.9),
         Optimiser::adam_w(0.01),
-        Optimiser::AdamW {
-            lr: 0.01,
-            beta1: 0.0,
-            beta2: 0.99,
-            eps: 1e-3,
-            weight_decay: 0.5,
-        },
+        Optimiser::adam_w(0.01)
+            .with("beta1", 0.0)
+            .with("beta2", 0.99)
+            .with("eps", 1e-3)
+            .with("weight_decay", 0.5),
         Optimiser::muon(0.01),
     ]
 }
@@ -238,4 +225,42 @@ fn a_wrong_gradient_is_named() {
     let (mut params, ids) = params(&[3], 8);
     let mut state = OptimiserState::new(Optimiser::sgd(0.1), &params, ids);
     state.step(&mut params, &[Tensor::zeros([1, 3])], 1.0);
+}
+
+/// As configurations have it: a rule is told by its kind, and what is not told has its default.
+#[test]
+fn every_kind_is_read_and_written() {
+    for kind in Optimiser::kinds() {
+        let optimiser = Optimiser::named(kind, 0.5).unwrap();
+        assert_eq!(optimiser.check(), Ok(()));
+        let text = serde_json::to_string(&optimiser).unwrap();
+        let read: Optimiser = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, optimiser);
+        let short = format!(r#"{{"lr": 0.5, "kind": "{kind}"}}"#);
+        let read: Optimiser = serde_json::from_str(&short).unwrap();
+        assert_eq!(read, optimiser);
+    }
+    assert_eq!(Optimiser::named("adm", 0.5), None);
+    for (text, expected) in [
+        (r#"{"kind": "adam"}"#, "missing field `lr`"),
+        (r#"{"lr": 1}"#, "missing field `kind`"),
+        (
+            r#"{"kind": "adm", "lr": 1}"#,
+            "kind: expected sgd, rms-prop,",
+        ),
+        (
+            r#"{"kind": "sgd", "lr": 1, "beta1": 0}"#,
+            "unknown field `beta1`, expected lr,",
+        ),
+        (r#"{"kind": "sgd", "lr": true}"#, "lr: expected a number"),
+        (
+            r#"{"kind": "sgd", "lr": 1, "nesterov": 1}"#,
+            "nesterov: expected true or false",
+        ),
+    ] {
+        let error = serde_json::from_str::<Optimiser>(text).unwrap_err();
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
+    let error = Optimiser::adam_with(1e-3, 0.9, 1.0).check().unwrap_err();
+    assert_eq!(error, "beta2: expected a number from 0 to below 1, found 1");
 }

@@ -497,7 +497,7 @@ impl Config {
         }
         settings::check_schedule(&self.schedule).map_err(|reason| format!("schedule: {reason}"))?;
         for (name, optimiser) in &self.optimisers {
-            settings::check_optimiser(optimiser).map_err(|reason| format!("{name}: {reason}"))?;
+            (optimiser.check()).map_err(|reason| format!("{name}: {reason}"))?;
         }
         Ok(())
     }

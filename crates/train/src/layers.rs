@@ -1,7 +1,6 @@
 //! Tables of settings: read from text, and laid over one another.
 
 use crate::error::Error;
-use crate::settings;
 use toml::{Table, Value};
 
 /// The key that says what the other keys of its table mean.
@@ -28,13 +27,10 @@ pub(crate) fn overlay(table: &mut Table, layer: Table) {
         match (table.get_mut(&key), value) {
             (Some(Value::Table(below)), Value::Table(above)) => {
                 // Another optimiser or schedule: what the old one was set to means nothing to it.
-                if let Some(kind) = above.get(KIND).filter(|kind| below.get(KIND) != Some(kind)) {
-                    let lr = below.get("lr").and_then(|lr| lr.clone().try_into().ok());
-                    let kind = kind.as_str().unwrap_or_default();
-                    let defaults = settings::default_optimiser(kind, lr.unwrap_or_default());
-                    *below = defaults
-                        .and_then(|it| Table::try_from(it).ok())
-                        .unwrap_or_default();
+                if (above.get(KIND)).is_some_and(|kind| below.get(KIND) != Some(kind)) {
+                    let lr = below.remove("lr");
+                    below.clear();
+                    below.extend(lr.map(|lr| ("lr".to_owned(), lr)));
                 }
                 overlay(below, above);
             }

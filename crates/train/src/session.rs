@@ -77,6 +77,8 @@ pub struct Session<'d> {
     /// What was warned of and still holds, by the first words.
     warned: Vec<String>,
     validated: bool,
+    /// The last training event, until the line of an epoch has shown it.
+    reported: Option<Event>,
     clock: Clock,
 }
 
@@ -181,6 +183,7 @@ impl<'d> Session<'d> {
             taken: None,
             last: None,
             warned: Vec::new(),
+            reported: None,
             validated: last
                 .as_ref()
                 .is_some_and(|e| e.is_valid() && e.step == engine.steps()),
@@ -319,7 +322,7 @@ impl<'d> Session<'d> {
                 self.step(observer)?;
             }
         }
-        let train = self.report_training(observer)?;
+        let train = self.training_so_far(observer)?;
         let mut whole = true;
         if !self.validated {
             whole = self.judge(train.as_ref(), true, observer, stop)?;
@@ -379,7 +382,7 @@ impl<'d> Session<'d> {
 
     /// Reports, validates, saves and turns to the next epoch; false if it was stopped before.
     fn end_epoch(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<bool, Error> {
-        let train = self.report_training(observer)?;
+        let train = self.training_so_far(observer)?;
         let epoch = self.place.epoch + 1;
         let last = match self.config.limit() {
             Limit::Epochs(epochs) => epoch >= epochs,
@@ -396,10 +399,17 @@ impl<'d> Session<'d> {
         Ok(true)
     }
 
-    fn report_training(&mut self, observer: &mut dyn Observer) -> Result<Option<Event>, Error> {
+    /// What training came to for the line of an epoch that ends here, once.
+    fn training_so_far(&mut self, observer: &mut dyn Observer) -> Result<Option<Event>, Error> {
+        self.report_training(observer)?;
+        let step = self.engine.steps();
+        Ok(self.reported.take().filter(|event| event.step == step))
+    }
+
+    fn report_training(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
         let tally = std::mem::take(&mut self.place.tally);
         if tally.is_empty() {
-            return Ok(None);
+            return Ok(());
         }
         let parts = tally.means().filter(|(name, _)| *name != "nats");
         let event = Event {
@@ -420,7 +430,8 @@ impl<'d> Session<'d> {
         };
         let warnings = self.engine.model().warnings(&mean);
         self.warn("training", warnings, observer);
-        Ok(Some(event))
+        self.reported = Some(event);
+        Ok(())
     }
 
     /// Passes on what was not said already of the same `origin`. Numbers differ from time to time,

@@ -1,7 +1,6 @@
-//! Settings as text: times, hyper-parameters, and what an optimiser is unless told otherwise.
+//! Settings as text: times, hyper-parameters, schedules.
 
 use nn::hyper::{Hypers, Value as Kind};
-use nn::optim::Optimiser;
 use nn::schedule::Schedule;
 use std::time::Duration;
 use toml::{Table, Value};
@@ -80,45 +79,6 @@ pub(crate) fn hyper_to_text(value: &Value) -> String {
     }
 }
 
-/// What the optimiser of this kind is set to unless told otherwise.
-pub(crate) fn default_optimiser(kind: &str, lr: f64) -> Option<Optimiser> {
-    let all = [
-        Optimiser::sgd(lr),
-        Optimiser::rms_prop(lr),
-        Optimiser::adagrad(lr),
-        Optimiser::adam(lr),
-        Optimiser::adam_w(lr),
-        Optimiser::muon(lr),
-    ];
-    let kind_of = |optimiser: &Optimiser| {
-        let table = Table::try_from(optimiser).ok()?;
-        Some(table.get("kind")?.as_str()?.to_owned())
-    };
-    all.into_iter()
-        .find(|optimiser| kind_of(optimiser).as_deref() == Some(kind))
-}
-
-/// What keeps an optimiser from working, if anything does.
-pub(crate) fn check_optimiser(optimiser: &Optimiser) -> Result<(), String> {
-    let table = Table::try_from(optimiser).map_err(|error| error.to_string())?;
-    for (key, value) in &table {
-        let Some(number) = value.as_float() else {
-            continue;
-        };
-        let decay = ["momentum", "alpha", "beta1", "beta2"].contains(&&key[..]);
-        let expected = match &key[..] {
-            _ if decay && !(0.0..1.0).contains(&number) => "from 0 to below 1",
-            "lr" | "eps" if !(number.is_finite() && number > 0.0) => "above 0",
-            _ if !(number.is_finite() && number >= 0.0) => "of at least 0",
-            _ => continue,
-        };
-        return Err(format!(
-            "{key}: expected a number {expected}, found {number}"
-        ));
-    }
-    Ok(())
-}
-
 /// What keeps a schedule from working, if anything does.
 pub(crate) fn check_schedule(schedule: &Schedule) -> Result<(), String> {
     match *schedule {
@@ -174,17 +134,5 @@ mod tests {
             let error = seconds(text).unwrap_err();
             assert!(error.ends_with(&format!("found {text:?}")), "{error}");
         }
-    }
-
-    #[test]
-    fn every_kind_of_optimiser_has_defaults() {
-        for kind in ["sgd", "rms-prop", "adagrad", "adam", "adam-w", "muon"] {
-            let optimiser = default_optimiser(kind, 0.5).unwrap_or_else(|| panic!("{kind}"));
-            assert_eq!(optimiser.lr(), 0.5);
-            check_optimiser(&optimiser).unwrap();
-        }
-        assert_eq!(default_optimiser("adm", 0.5), None);
-        let error = check_optimiser(&Optimiser::adam_with(1e-3, 0.9, 1.0)).unwrap_err();
-        assert_eq!(error, "beta2: expected a number from 0 to below 1, found 1");
     }
 }

@@ -316,3 +316,13 @@ fn a_judge_from_outside_selects_where_the_model_has_no_score() {
         );
     }
 }
+
+/// An epoch that ends where a training event was due shows that event.
+#[test]
+fn every_epoch_tells_how_training_went() {
+    for scores in ["error", "none"] {
+        let settings = format!("batch_size = 1\nepochs = 2\nhypers.scores = {scores:?}");
+        let (told, ..) = run(&data(0), &settings);
+        assert_eq!(told.epochs.len(), 2, "{scores:?}");
+    }
+}

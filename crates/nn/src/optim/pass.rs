@@ -4,7 +4,8 @@
 //! are too small to be worth it. Here they are one long row of numbers, halved until a part is
 //! small; where it is cut changes no number.
 
-use super::rule::Update;
+use super::rule::{MatrixUpdate, Update};
+use grad::Shape;
 use grad::kernels::elementwise::{self, Binary};
 use grad::kernels::parallel;
 
@@ -20,6 +21,38 @@ pub(super) struct Piece<'a> {
 const PART: usize = 1 << 14;
 /// Gradients are added in a buffer of this many numbers, which stays in the innermost cache.
 const BLOCK: usize = 1 << 11;
+
+/// The matrix a tensor of this shape is seen as: its last dimension across, the others down.
+/// None for vectors and scalars, and for what is one row or column.
+pub(super) fn sides(shape: &Shape) -> Option<[usize; 2]> {
+    if shape.rank() < 2 {
+        return None;
+    }
+    let cols = shape.last_extent();
+    let rows = shape.elements() / cols.max(1);
+    (rows > 1 && cols > 1).then_some([rows, cols])
+}
+
+/// A matrix with all that a step needs of it.
+pub(super) struct Matrix<'a> {
+    pub(super) sides: [usize; 2],
+    pub(super) piece: Piece<'a>,
+    /// Room to work in; grows to what is needed once.
+    pub(super) scratch: &'a mut Vec<f32>,
+}
+
+/// Updates all matrices, shared out over the threads by their number of elements; products of a
+/// large one are shared out further.
+pub(super) fn run_matrices(rule: &MatrixUpdate, matrices: &mut [Matrix]) {
+    match matrices {
+        [] => {}
+        [matrix] => rule(matrix),
+        _ => {
+            let (left, right) = halved(matrices, |matrix| matrix.piece.p.len());
+            parallel::join(|| run_matrices(rule, left), || run_matrices(rule, right));
+        }
+    }
+}
 
 /// Updates all pieces.
 pub(super) fn run(rule: &Update, pieces: &mut [Piece]) {
@@ -42,7 +75,7 @@ pub(super) fn run(rule: &Update, pieces: &mut [Piece]) {
 }
 
 /// Cuts two items or more in two, neither part empty, with about half of the numbers in each.
-pub(super) fn halved<T>(items: &mut [T], len: impl Fn(&T) -> usize) -> (&mut [T], &mut [T]) {
+fn halved<T>(items: &mut [T], len: impl Fn(&T) -> usize) -> (&mut [T], &mut [T]) {
     let all: usize = items.iter().map(&len).sum();
     let mut before = 0;
     let half = items.iter().position(|item| {
@@ -81,7 +114,7 @@ impl Piece<'_> {
         let [m, v] = &mut self.moments;
         parallel::serial(|| {
             if b.is_empty() {
-                return rule.run(self.p, a, [m, v]);
+                return rule(self.p, a, [m, v]);
             }
             let mut sum = [0.0; BLOCK];
             for start in (0..self.p.len()).step_by(BLOCK) {
@@ -91,7 +124,7 @@ impl Piece<'_> {
                 let of = |x: &mut [f32]| start.min(x.len())..end.min(x.len());
                 let (m_range, v_range) = (of(m), of(v));
                 let moments = [&mut m[m_range], &mut v[v_range]];
-                rule.run(&mut self.p[start..end], sum, moments);
+                rule(&mut self.p[start..end], sum, moments);
             }
         });
     }

@@ -1,84 +1,38 @@
-//! Update rules and their settings.
+//! What an update rule is, and an optimiser: a rule with its settings.
 
-use super::muon;
+use super::pass::Matrix;
+use super::rules::RULES;
 use grad::Shape;
-use grad::kernels::optim;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
 
-/// An update rule with its settings. g is the gradient, p the parameter, t = 1, 2, .. the step.
-///
-/// As TOML or JSON it is a table whose `kind` is `sgd`, `rms-prop`, `adagrad`, `adam`, `adam-w` or
-/// `muon`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Optimiser {
-    /// b <- momentum b + g; p <- p - lr b, with Nesterov's p <- p - lr (g + momentum b).
-    /// Sutskever et al. 2013.
-    Sgd {
-        /// Learning rate.
-        lr: f64,
-        /// Share of the last step in the next; with 0 nothing is remembered.
-        momentum: f64,
-        /// Whether the gradient counts as if taken after the momentum's step.
-        nesterov: bool,
-    },
-    /// v <- alpha v + (1 - alpha) g^2; p <- p - lr g / (sqrt(v) + eps). Tieleman & Hinton 2012.
-    RmsProp {
-        /// Learning rate.
-        lr: f64,
-        /// Decay of the mean square.
-        alpha: f64,
-        /// Keeps the quotient finite.
-        eps: f64,
-    },
-    /// s <- s + g^2; p <- p - lr g / (sqrt(s) + eps). Duchi et al. 2011.
-    Adagrad {
-        /// Learning rate.
-        lr: f64,
-        /// Keeps the quotient finite.
-        eps: f64,
-    },
-    /// m <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2;
-    /// p <- p - lr m' / (sqrt(v') + eps), m' = m / (1 - beta1^t), v' = v / (1 - beta2^t).
-    /// Kingma & Ba 2015, arXiv:1412.6980, algorithm 1.
-    Adam {
-        /// Learning rate.
-        lr: f64,
-        /// Decay of the mean.
-        beta1: f64,
-        /// Decay of the mean square.
-        beta2: f64,
-        /// Keeps the quotient finite.
-        eps: f64,
-    },
-    /// p <- (1 - lr weight_decay) p, then as Adam. Loshchilov & Hutter 2019, arXiv:1711.05101.
-    AdamW {
-        /// Learning rate.
-        lr: f64,
-        /// Decay of the mean.
-        beta1: f64,
-        /// Decay of the mean square.
-        beta2: f64,
-        /// Keeps the quotient finite.
-        eps: f64,
-        /// Share of a parameter that a step with lr = 1 would take away.
-        weight_decay: f64,
-    },
-    /// For tensors of two dimensions or more, seen as matrices `[product of the others, last]`:
-    /// b <- momentum b + (1 - momentum) g; o = the orthogonal matrix nearest to
-    /// momentum b + (1 - momentum) g, nearly; p <- (1 - lr weight_decay) p - lr 0.2 sqrt(l) o, l the
-    /// longer side, so that steps are as long as Adam's. Other tensors: Adam.
-    /// Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the length of
-    /// steps and the decay are of Liu et al. 2025, arXiv:2502.16982, section 2.2.
-    Muon {
-        /// Learning rate.
-        lr: f64,
-        /// Decay of the mean gradient.
-        momentum: f64,
-        /// Share of a matrix that a step with lr = 1 would take away.
-        weight_decay: f64,
-    },
+/// The most settings that a rule has.
+pub(super) const MOST: usize = 5;
+
+/// How gradients change parameters: one file in `rules/`, one name in [`RULES`].
+pub(super) struct Rule {
+    /// Its name in configurations.
+    pub(super) kind: &'static str,
+    /// Its name in a line of text.
+    pub(super) name: &'static str,
+    /// What can be set, the learning rate first.
+    pub(super) settings: &'static [Setting],
+    /// What is remembered of a parameter of this shape.
+    pub(super) moments: fn(&Optimiser, &Shape) -> &'static [&'static str],
+    /// What it does to numbers in one step.
+    pub(super) at: fn(&Optimiser, Step) -> Box<Update>,
+    /// What it does instead to tensors that are [matrices](super::pass::sides).
+    pub(super) matrices: Option<fn(&Optimiser, Step) -> Box<MatrixUpdate>>,
 }
+
+/// Changes numbers p by their gradients g and moments, as many as [`Rule::moments`] names; what
+/// is not used is empty.
+pub(super) type Update = dyn Fn(&mut [f32], &[f32], [&mut [f32]; 2]) + Sync;
+
+/// Changes a whole matrix.
+pub(super) type MatrixUpdate = dyn Fn(&mut Matrix) + Sync;
 
 /// What the steps of all parameters have in common.
 #[derive(Clone, Copy)]
@@ -89,201 +43,268 @@ pub(super) struct Step {
     pub(super) gradient_scale: f64,
 }
 
+/// A number that a rule can be told.
+pub(super) struct Setting {
+    name: &'static str,
+    default: f64,
+    range: Range,
+}
+
+enum Range {
+    Positive,
+    NotNegative,
+    /// The weight of the past in a running mean.
+    Decay,
+    /// 0 or 1, written as false or true.
+    Flag,
+}
+
+impl Setting {
+    const fn new(name: &'static str, default: f64, range: Range) -> Setting {
+        Setting {
+            name,
+            default,
+            range,
+        }
+    }
+
+    /// The learning rate, the first setting of every rule. It has no default.
+    pub(super) const LR: Setting = Setting::new("lr", f64::NAN, Range::Positive);
+
+    pub(super) const fn positive(name: &'static str, default: f64) -> Setting {
+        Setting::new(name, default, Range::Positive)
+    }
+
+    pub(super) const fn not_negative(name: &'static str, default: f64) -> Setting {
+        Setting::new(name, default, Range::NotNegative)
+    }
+
+    pub(super) const fn decay(name: &'static str, default: f64) -> Setting {
+        Setting::new(name, default, Range::Decay)
+    }
+
+    pub(super) const fn flag(name: &'static str, default: bool) -> Setting {
+        Setting::new(name, if default { 1.0 } else { 0.0 }, Range::Flag)
+    }
+
+    fn check(&self, value: f64) -> Result<(), String> {
+        let (fits, expected) = match self.range {
+            Range::Positive => (value > 0.0 && value.is_finite(), "a number above 0"),
+            Range::NotNegative => (value >= 0.0 && value.is_finite(), "a number of at least 0"),
+            Range::Decay => ((0.0..1.0).contains(&value), "a number from 0 to below 1"),
+            Range::Flag => (value == 0.0 || value == 1.0, "true or false"),
+        };
+        if fits {
+            Ok(())
+        } else {
+            Err(format!("{}: expected {expected}, found {value}", self.name))
+        }
+    }
+}
+
+/// An update rule with its settings, such as [`Optimiser::adam`].
+///
+/// As TOML or JSON it is a table whose `kind` is one of [`Optimiser::kinds`], with the learning
+/// rate as `lr`; of the other settings those that are missing have their defaults.
+///
+/// ```
+/// use nn::optim::Optimiser;
+///
+/// let optimiser = Optimiser::adam_w(1e-3).with("weight_decay", 0.1);
+/// assert_eq!(optimiser.get("beta1"), Some(0.9));
+/// assert_eq!(optimiser.check(), Ok(()));
+/// ```
+#[derive(Clone)]
+pub struct Optimiser {
+    rule: &'static Rule,
+    values: [f64; MOST],
+}
+
 impl Optimiser {
-    /// Gradient descent without momentum.
-    pub fn sgd(lr: f64) -> Optimiser {
-        Optimiser::Sgd {
-            lr,
-            momentum: 0.0,
-            nesterov: false,
+    /// The rule with its defaults.
+    pub(super) fn of(rule: &'static Rule, lr: f64) -> Optimiser {
+        let mut values = [0.0; MOST];
+        for (value, setting) in values.iter_mut().zip(rule.settings) {
+            *value = setting.default;
         }
+        values[0] = lr;
+        Optimiser { rule, values }
     }
 
-    /// Gradient descent with momentum, 0.9 as a rule.
-    pub fn momentum(lr: f64, momentum: f64) -> Optimiser {
-        Optimiser::Sgd {
-            lr,
-            momentum,
-            nesterov: false,
-        }
+    /// The rule of this kind with its defaults, if there is one.
+    pub fn named(kind: &str, lr: f64) -> Option<Optimiser> {
+        let rule = RULES.iter().copied().find(|rule| rule.kind == kind)?;
+        Some(Optimiser::of(rule, lr))
     }
 
-    /// RMSProp with alpha = 0.99, eps = 1e-8.
-    pub fn rms_prop(lr: f64) -> Optimiser {
-        Optimiser::RmsProp {
-            lr,
-            alpha: 0.99,
-            eps: 1e-8,
-        }
+    /// The kinds of rules that there are.
+    pub fn kinds() -> impl ExactSizeIterator<Item = &'static str> {
+        RULES.iter().map(|rule| rule.kind)
     }
 
-    /// Adagrad with eps = 1e-10.
-    pub fn adagrad(lr: f64) -> Optimiser {
-        Optimiser::Adagrad { lr, eps: 1e-10 }
-    }
-
-    /// Adam with betas 0.9 and 0.999 and eps = 1e-8.
-    pub fn adam(lr: f64) -> Optimiser {
-        Optimiser::adam_with(lr, 0.9, 0.999)
-    }
-
-    /// Adam with these betas and eps = 1e-8.
-    pub fn adam_with(lr: f64, beta1: f64, beta2: f64) -> Optimiser {
-        Optimiser::Adam {
-            lr,
-            beta1,
-            beta2,
-            eps: 1e-8,
-        }
-    }
-
-    /// AdamW with Adam's defaults and a weight decay of 0.01.
-    pub fn adam_w(lr: f64) -> Optimiser {
-        Optimiser::AdamW {
-            lr,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.01,
-        }
-    }
-
-    /// Muon with a momentum of 0.95 and a weight decay of 0.1.
-    pub fn muon(lr: f64) -> Optimiser {
-        Optimiser::Muon {
-            lr,
-            momentum: 0.95,
-            weight_decay: 0.1,
-        }
-    }
-
-    /// The learning rate.
-    pub fn lr(&self) -> f64 {
-        match *self {
-            Optimiser::Sgd { lr, .. }
-            | Optimiser::RmsProp { lr, .. }
-            | Optimiser::Adagrad { lr, .. }
-            | Optimiser::Adam { lr, .. }
-            | Optimiser::AdamW { lr, .. }
-            | Optimiser::Muon { lr, .. } => lr,
-        }
-    }
-
-    /// The same rule with another learning rate.
-    pub fn with_lr(mut self, new: f64) -> Optimiser {
-        match &mut self {
-            Optimiser::Sgd { lr, .. }
-            | Optimiser::RmsProp { lr, .. }
-            | Optimiser::Adagrad { lr, .. }
-            | Optimiser::Adam { lr, .. }
-            | Optimiser::AdamW { lr, .. }
-            | Optimiser::Muon { lr, .. } => *lr = new,
-        }
-        self
+    /// Its kind, as configurations name it.
+    pub fn kind(&self) -> &'static str {
+        self.rule.kind
     }
 
     /// Its name in a line of text.
     pub fn name(&self) -> &'static str {
-        match self {
-            Optimiser::Sgd { .. } => "SGD",
-            Optimiser::RmsProp { .. } => "RMSProp",
-            Optimiser::Adagrad { .. } => "Adagrad",
-            Optimiser::Adam { .. } => "Adam",
-            Optimiser::AdamW { .. } => "AdamW",
-            Optimiser::Muon { .. } => "Muon",
-        }
+        self.rule.name
     }
 
-    /// What is remembered of a parameter of this shape.
+    /// The learning rate.
+    pub fn lr(&self) -> f64 {
+        self.values[0]
+    }
+
+    /// The same rule with another learning rate.
+    pub fn with_lr(mut self, lr: f64) -> Optimiser {
+        self.values[0] = lr;
+        self
+    }
+
+    /// A setting by its name; flags are 0 or 1. None if the rule has none of this name.
+    pub fn get(&self, setting: &str) -> Option<f64> {
+        self.settings()
+            .find(|(it, _)| it.name == setting)
+            .map(|(_, value)| value)
+    }
+
+    /// The same rule with another value of a setting; flags are 0 or 1.
+    ///
+    /// # Panics
+    /// If the rule has no setting of this name.
+    #[track_caller]
+    pub fn with(mut self, setting: &str, value: f64) -> Optimiser {
+        let at = (self.rule.settings.iter()).position(|it| it.name == setting);
+        let at = at.unwrap_or_else(|| panic!("{} has no setting {setting}", self.rule.name));
+        self.values[at] = value;
+        self
+    }
+
+    /// # Errors
+    /// What keeps it from working, if anything does: a setting that is out of its range.
+    pub fn check(&self) -> Result<(), String> {
+        self.settings()
+            .try_for_each(|(setting, value)| setting.check(value))
+    }
+
+    fn settings(&self) -> impl Iterator<Item = (&'static Setting, f64)> {
+        self.rule.settings.iter().zip(self.values)
+    }
+
+    /// The values in the order of the rule's settings.
+    pub(super) fn values(&self) -> [f64; MOST] {
+        self.values
+    }
+
     pub(super) fn moments(&self, shape: &Shape) -> &'static [&'static str] {
-        match *self {
-            Optimiser::Muon { .. } if muon::sides(shape).is_some() => &["momentum"],
-            Optimiser::Sgd { momentum: 0.0, .. } => &[],
-            Optimiser::Sgd { .. } => &["momentum"],
-            Optimiser::RmsProp { .. } => &["v"],
-            Optimiser::Adagrad { .. } => &["sum"],
-            Optimiser::Adam { .. } | Optimiser::AdamW { .. } | Optimiser::Muon { .. } => {
-                &["m", "v"]
-            }
-        }
+        (self.rule.moments)(self, shape)
     }
 
-    /// What it does in one step.
-    pub(super) fn at(&self, step: Step) -> Update {
-        let Step {
-            t,
-            lr_factor,
-            gradient_scale,
-        } = step;
-        let learning_rate = self.lr() * lr_factor;
-        let l2 = 0.0;
-        match *self {
-            Optimiser::Sgd {
-                momentum, nesterov, ..
-            } => Update::Sgd(optim::Sgd {
-                learning_rate,
-                momentum,
-                nesterov,
-                gradient_scale,
-                l2,
-            }),
-            Optimiser::RmsProp { alpha, eps, .. } => Update::RmsProp(optim::RmsProp {
-                learning_rate,
-                rho: alpha,
-                epsilon: eps,
-                gradient_scale,
-                l2,
-            }),
-            Optimiser::Adagrad { eps, .. } => Update::Adagrad(optim::Adagrad {
-                learning_rate,
-                epsilon: eps,
-                gradient_scale,
-                l2,
-            }),
-            Optimiser::Adam {
-                beta1, beta2, eps, ..
-            }
-            | Optimiser::AdamW {
-                beta1, beta2, eps, ..
-            } => {
-                let adam = optim::Adam {
-                    learning_rate,
-                    beta1,
-                    beta2,
-                    epsilon: eps,
-                    gradient_scale,
-                    l2,
-                    decay: match *self {
-                        Optimiser::AdamW { weight_decay, .. } => weight_decay,
-                        _ => 0.0,
-                    },
-                };
-                Update::Adam(adam.at(t))
-            }
-            Optimiser::Muon { lr, .. } => Optimiser::adam(lr).at(step),
-        }
+    pub(super) fn at(&self, step: Step) -> Box<Update> {
+        (self.rule.at)(self, step)
+    }
+
+    pub(super) fn matrices(&self, step: Step) -> Option<Box<MatrixUpdate>> {
+        self.rule.matrices.map(|at| at(self, step))
     }
 }
 
-/// A rule in one step.
-#[derive(Clone, Copy)]
-pub(super) enum Update {
-    Sgd(optim::Sgd),
-    RmsProp(optim::RmsProp),
-    Adagrad(optim::Adagrad),
-    Adam(optim::AdamStep),
+impl PartialEq for Optimiser {
+    fn eq(&self, other: &Optimiser) -> bool {
+        self.rule.kind == other.rule.kind && self.values == other.values
+    }
 }
 
-impl Update {
-    /// The step of numbers `p` with gradients `g`; the moments are as many as
-    /// [`moments`](Optimiser::moments) says.
-    pub(super) fn run(&self, p: &mut [f32], g: &[f32], [m, v]: [&mut [f32]; 2]) {
-        match self {
-            Update::Sgd(sgd) if sgd.momentum == 0.0 => sgd.update_plain(p, g),
-            Update::Sgd(sgd) => sgd.update(p, g, m),
-            Update::RmsProp(rms_prop) => rms_prop.update(p, g, m),
-            Update::Adagrad(adagrad) => adagrad.update(p, g, m),
-            Update::Adam(adam) => adam.update(p, g, m, v),
+impl fmt::Debug for Optimiser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct(self.rule.name);
+        for (setting, value) in self.settings() {
+            shown.field(setting.name, &value);
         }
+        shown.finish()
+    }
+}
+
+const KIND: &str = "kind";
+
+impl Serialize for Optimiser {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1 + self.rule.settings.len()))?;
+        map.serialize_entry(KIND, self.rule.kind)?;
+        for (setting, value) in self.settings() {
+            match setting.range {
+                Range::Flag => map.serialize_entry(setting.name, &(value != 0.0))?,
+                _ => map.serialize_entry(setting.name, &value)?,
+            }
+        }
+        map.end()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Value {
+    Flag(bool),
+    Number(f64),
+    Text(String),
+}
+
+impl<'de> Deserialize<'de> for Optimiser {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Optimiser, D::Error> {
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Optimiser;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table with the kind of an optimiser and its settings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Optimiser, A::Error> {
+        let mut optimiser = None;
+        let mut settings: Vec<(String, Value)> = Vec::new();
+        while let Some((key, value)) = map.next_entry::<String, Value>()? {
+            match value {
+                Value::Text(kind) if key == KIND => {
+                    let expected: Vec<_> = Optimiser::kinds().collect();
+                    let unknown = || {
+                        let expected = expected.join(", ");
+                        A::Error::custom(format!("kind: expected {expected}, found {kind:?}"))
+                    };
+                    optimiser = Some(Optimiser::named(&kind, f64::NAN).ok_or_else(unknown)?);
+                }
+                value => settings.push((key, value)),
+            }
+        }
+        let mut optimiser = optimiser.ok_or_else(|| A::Error::missing_field(KIND))?;
+        let told_lr = settings.iter().any(|(key, _)| key == Setting::LR.name);
+        for (key, value) in settings {
+            let rule = optimiser.rule;
+            let Some(at) = rule.settings.iter().position(|it| it.name == key) else {
+                let known: Vec<_> = rule.settings.iter().map(|it| it.name).collect();
+                let known = known.join(", ");
+                return Err(A::Error::custom(format!(
+                    "unknown field `{key}`, expected {known}"
+                )));
+            };
+            optimiser.values[at] = match (&rule.settings[at].range, value) {
+                (Range::Flag, Value::Flag(flag)) => f64::from(u8::from(flag)),
+                (Range::Flag, _) => {
+                    return Err(A::Error::custom(format!("{key}: expected true or false")));
+                }
+                (_, Value::Number(number)) => number,
+                _ => return Err(A::Error::custom(format!("{key}: expected a number"))),
+            };
+        }
+        if !told_lr {
+            return Err(A::Error::missing_field(Setting::LR.name));
+        }
+        Ok(optimiser)
     }
 }

@@ -4,12 +4,54 @@
 //! them made 1 the rare directions are learned as fast as the common ones. The singular vectors
 //! are not computed: an odd polynomial of a matrix acts on its singular values alone, and one that
 //! draws [0, 1] towards 1, applied five times, is close enough.
+//!
+//! For tensors of two dimensions or more, seen as matrices `[product of the others, last]`:
+//! b <- momentum b + (1 - momentum) g; o = the orthogonal matrix nearest to
+//! momentum b + (1 - momentum) g, nearly; p <- (1 - lr weight_decay) p - lr 0.2 sqrt(l) o, l the
+//! longer side, so that steps are as long as Adam's. Other tensors: Adam.
+//! Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the length of
+//! steps and the decay are of Liu et al. 2025, arXiv:2502.16982, section 2.2.
 
-use super::pass::{self, Piece};
-use super::rule::{Optimiser, Step};
-use grad::Shape;
+use crate::optim::Optimiser;
+use crate::optim::pass::{self, Matrix};
+use crate::optim::rule::{Rule, Setting};
 use grad::kernels::gemm::{self, Beta, Epilogue, Mat};
-use grad::kernels::{parallel, reduce};
+use grad::kernels::reduce;
+
+pub(super) static RULE: Rule = Rule {
+    kind: "muon",
+    name: "Muon",
+    settings: &[
+        Setting::LR,
+        // The decay of the mean gradient.
+        Setting::decay("momentum", 0.95),
+        // The share of a matrix that a step with lr = 1 would take away.
+        Setting::not_negative("weight_decay", 0.1),
+    ],
+    moments: |_, shape| match pass::sides(shape) {
+        Some(_) => &["momentum"],
+        None => &["m", "v"],
+    },
+    at: |optimiser, step| Optimiser::adam(optimiser.lr()).at(step),
+    matrices: Some(|optimiser, step| {
+        let [lr, momentum, weight_decay, ..] = optimiser.values();
+        let muon = Muon {
+            learning_rate: lr * step.lr_factor,
+            momentum: momentum as f32,
+            weight_decay,
+            gradient_scale: step.gradient_scale as f32,
+        };
+        Box::new(move |matrix| muon.update(matrix))
+    }),
+};
+
+impl Optimiser {
+    /// Muon with a momentum of 0.95 and a weight decay of 0.1: Adam for vectors, for matrices the
+    /// orthogonal matrix nearest to the mean gradient.
+    pub fn muon(lr: f64) -> Optimiser {
+        Optimiser::of(&RULE, lr)
+    }
+}
 
 /// x <- A x + B x^3 + C x^5. Its slope at 0 makes small values grow 3.4 times a round; in return
 /// they end between 0.7 and 1.2 instead of at 1 (Jordan et al. 2024).
@@ -26,26 +68,7 @@ fn faded(x: f32, least: f32) -> f32 {
     if x.abs() < least { 0.0 } else { x }
 }
 
-/// The matrix a tensor of this shape is seen as: its last dimension across, the others down.
-/// None for vectors and scalars, and for what is one row or column.
-pub(super) fn sides(shape: &Shape) -> Option<[usize; 2]> {
-    if shape.rank() < 2 {
-        return None;
-    }
-    let cols = shape.last_extent();
-    let rows = shape.elements() / cols.max(1);
-    (rows > 1 && cols > 1).then_some([rows, cols])
-}
-
-/// A matrix with all that a step needs of it.
-pub(super) struct Matrix<'a> {
-    pub(super) sides: [usize; 2],
-    pub(super) piece: Piece<'a>,
-    /// Grows to what is needed once.
-    pub(super) scratch: &'a mut Vec<f32>,
-}
-
-/// The settings of [`Optimiser::Muon`] at one step.
+/// The rule at one step.
 #[derive(Clone, Copy)]
 pub(super) struct Muon {
     learning_rate: f64,
@@ -55,37 +78,6 @@ pub(super) struct Muon {
 }
 
 impl Muon {
-    /// None if the rule is another.
-    pub(super) fn of(rule: &Optimiser, step: Step) -> Option<Muon> {
-        let &Optimiser::Muon {
-            lr,
-            momentum,
-            weight_decay,
-        } = rule
-        else {
-            return None;
-        };
-        Some(Muon {
-            learning_rate: lr * step.lr_factor,
-            momentum: momentum as f32,
-            weight_decay,
-            gradient_scale: step.gradient_scale as f32,
-        })
-    }
-
-    /// Updates all matrices, shared out over the threads by their number of elements; products of
-    /// a large one are shared out further.
-    pub(super) fn run(self, matrices: &mut [Matrix]) {
-        match matrices {
-            [] => {}
-            [matrix] => self.update(matrix),
-            _ => {
-                let (left, right) = pass::halved(matrices, |matrix| matrix.piece.p.len());
-                parallel::join(|| self.run(left), || self.run(right));
-            }
-        }
-    }
-
     fn update(self, matrix: &mut Matrix) {
         let Matrix {
             sides: [rows, cols],
