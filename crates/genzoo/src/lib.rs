@@ -18,6 +18,8 @@ mod registry;
 mod suggest;
 
 use clap::{Parser, Subcommand};
+#[cfg(feature = "explore")]
+use commands::explore;
 use commands::{
     bench, complete, compress, data, eval, finetune, fool, import, inspect, judge, latent, models,
     sample, train,
@@ -59,6 +61,9 @@ enum Command {
     Fool(fool::Args),
     /// Look into the code of a trained model: maps, traversals, interpolations, arrays.
     Latent(latent::Args),
+    #[cfg(feature = "explore")]
+    /// Open a page on this machine to play with a trained model in a browser.
+    Explore(explore::Args),
     /// Put a classifier on a trained encoder, and compare it with one that begins at random.
     Finetune(finetune::Args),
     /// Draw what is missing in images into a PNG file.
@@ -118,6 +123,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Judge(args) => judge::run(args),
         Command::Fool(args) => fool::run(args),
         Command::Latent(args) => latent::run(args),
+        #[cfg(feature = "explore")]
+        Command::Explore(args) => explore::run(args),
         Command::Finetune(args) => finetune::run(args),
         Command::Complete(args) => complete::run(args),
         Command::Compress(args) => compress::run(args),

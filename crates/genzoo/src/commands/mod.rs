@@ -5,6 +5,8 @@ pub(crate) mod complete;
 pub(crate) mod compress;
 pub(crate) mod data;
 pub(crate) mod eval;
+#[cfg(feature = "explore")]
+pub(crate) mod explore;
 pub(crate) mod finetune;
 pub(crate) mod fool;
 pub(crate) mod import;

@@ -3,6 +3,8 @@
 // Each file of tests uses a part of this.
 #![allow(dead_code)]
 
+pub(crate) mod http;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;

@@ -7,7 +7,7 @@ mod interpolate;
 mod manifold;
 mod reconstruct;
 mod scatter;
-mod space;
+pub(crate) mod space;
 mod traverse;
 
 use crate::failure;

@@ -19,8 +19,8 @@ const TOGETHER: usize = 250;
 const PRIOR: usize = 4000;
 
 /// A model's code.
-pub(super) struct Space<'r> {
-    pub(super) run: &'r Finished,
+pub(crate) struct Space<'r> {
+    pub(crate) run: &'r Finished,
     latent: &'r dyn Latent,
     bound: Bound<f32>,
     class: Option<u32>,
@@ -29,17 +29,17 @@ pub(super) struct Space<'r> {
 }
 
 /// The codes of some images.
-pub(super) struct Codes {
+pub(crate) struct Codes {
     /// One row for each image.
-    pub(super) mean: Vec<Vec<f32>>,
+    pub(crate) mean: Vec<Vec<f32>>,
     /// Standard deviations, where the model gives a distribution.
-    pub(super) spread: Option<Vec<Vec<f32>>>,
+    pub(crate) spread: Option<Vec<Vec<f32>>>,
     /// The classes, where the data have labels.
-    pub(super) labels: Option<Vec<u32>>,
+    pub(crate) labels: Option<Vec<u32>>,
 }
 
 impl<'r> Space<'r> {
-    pub(super) fn new(
+    pub(crate) fn new(
         run: &'r Finished,
         class: Option<u32>,
         other: Option<&'r String>,
@@ -59,33 +59,33 @@ impl<'r> Space<'r> {
     }
 
     /// How many numbers a code has.
-    pub(super) fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.latent.shape().iter().product()
     }
 
     /// The shape of a code.
-    pub(super) fn shape(&self) -> Vec<usize> {
+    pub(crate) fn shape(&self) -> Vec<usize> {
         self.latent.shape()
     }
 
     /// [height, width, channels] of an image.
-    pub(super) fn image(&self) -> [usize; 3] {
+    pub(crate) fn image(&self) -> [usize; 3] {
         let spec = self.run.config.image;
         [spec.height, spec.width, spec.channels]
     }
 
     /// Dots that a pixel takes in a picture: more for small images.
-    pub(super) fn scale(&self) -> usize {
+    pub(crate) fn scale(&self) -> usize {
         let [height, width, _] = self.image();
         (56 / height.max(width)).clamp(1, 8)
     }
 
-    pub(super) fn encoder(&self) -> anyhow::Result<&dyn Encoder> {
+    pub(crate) fn encoder(&self) -> anyhow::Result<&dyn Encoder> {
         let encoder = self.latent.encoder();
         encoder.ok_or_else(|| self.run.cannot("has no way from images to codes"))
     }
 
-    pub(super) fn data(&self) -> anyhow::Result<&Dataset> {
+    pub(crate) fn data(&self) -> anyhow::Result<&Dataset> {
         if self.data.get().is_none() {
             let _ = self.data.set(self.run.data(self.other)?);
         }
@@ -94,7 +94,7 @@ impl<'r> Space<'r> {
 
     /// The images of these codes, pixels in rows; of this class each, if the model is conditional,
     /// else of the class of the command line.
-    pub(super) fn decode(&self, codes: &[Vec<f32>], classes: Option<&[u32]>) -> Vec<Vec<f32>> {
+    pub(crate) fn decode(&self, codes: &[Vec<f32>], classes: Option<&[u32]>) -> Vec<Vec<f32>> {
         let dims: usize = self.image().iter().product();
         let mut images = Vec::with_capacity(codes.len());
         for (i, part) in codes.chunks(TOGETHER).enumerate() {
@@ -111,7 +111,7 @@ impl<'r> Space<'r> {
     }
 
     /// The codes of the images of a batch.
-    pub(super) fn encode_batch(&self, batch: &Batch) -> anyhow::Result<Codes> {
+    pub(crate) fn encode_batch(&self, batch: &Batch) -> anyhow::Result<Codes> {
         let encoder = self.encoder()?;
         let (tape, width) = (Tape::new(), self.width());
         let step = Step::new(&tape, &self.bound, batch);
@@ -126,7 +126,7 @@ impl<'r> Space<'r> {
     }
 
     /// The codes of images of the data, at most `most` of them.
-    pub(super) fn encode(&self, from: &From, most: usize) -> anyhow::Result<Codes> {
+    pub(crate) fn encode(&self, from: &From, most: usize) -> anyhow::Result<Codes> {
         let (images, mut indices) = self.run.images(self.data()?, from)?;
         indices.truncate(most);
         let mut all: Option<Codes> = None;
@@ -149,14 +149,14 @@ impl<'r> Space<'r> {
     }
 
     /// These images of the data.
-    pub(super) fn batch(&self, from: &From, most: usize) -> anyhow::Result<Batch> {
+    pub(crate) fn batch(&self, from: &From, most: usize) -> anyhow::Result<Batch> {
         let (images, mut indices) = self.run.images(self.data()?, from)?;
         indices.truncate(most);
         Ok(images.batch(&indices))
     }
 
     /// The images that a word names: `test:3`, `test:0..16`, or a PNG file.
-    pub(super) fn named(&self, text: &str) -> anyhow::Result<Batch> {
+    pub(crate) fn named(&self, text: &str) -> anyhow::Result<Batch> {
         let spec = self.run.config.image;
         if Path::new(text).is_file() {
             let pixels = Pixels::open(Path::new(text), &spec)?.quantised(spec.levels);
@@ -186,8 +186,13 @@ impl<'r> Space<'r> {
         self.batch(&from, MOST_NAMED)
     }
 
+    /// One code from the prior.
+    pub(crate) fn one_of_prior(&self, seed: u64) -> Vec<f32> {
+        self.latent.prior(&self.bound, 1, seed).data().to_vec()
+    }
+
     /// Codes from the prior, in rows.
-    pub(super) fn prior(&self) -> Vec<Vec<f32>> {
+    pub(crate) fn prior(&self) -> Vec<Vec<f32>> {
         let codes = self.latent.prior(&self.bound, PRIOR, 0);
         codes
             .data()
@@ -201,14 +206,14 @@ impl<'r> Space<'r> {
 const MOST_NAMED: usize = 10_000;
 
 /// The values of a dimension in order.
-pub(super) fn sorted(codes: &[Vec<f32>], dimension: usize) -> Vec<f32> {
+pub(crate) fn sorted(codes: &[Vec<f32>], dimension: usize) -> Vec<f32> {
     let mut column: Vec<f32> = codes.iter().map(|code| code[dimension]).collect();
     column.sort_by(f32::total_cmp);
     column
 }
 
 /// The value below which this share of a sorted column lies.
-pub(super) fn quantile(sorted: &[f32], share: f64) -> f32 {
+pub(crate) fn quantile(sorted: &[f32], share: f64) -> f32 {
     let place = share * (sorted.len().max(1) - 1) as f64;
     let (low, high) = (place.floor() as usize, place.ceil() as usize);
     let part = (place - place.floor()) as f32;
@@ -216,7 +221,7 @@ pub(super) fn quantile(sorted: &[f32], share: f64) -> f32 {
 }
 
 /// The mean of some codes.
-pub(super) fn mean(codes: &[Vec<f32>]) -> Vec<f32> {
+pub(crate) fn mean(codes: &[Vec<f32>]) -> Vec<f32> {
     let n = codes.len().max(1) as f64;
     let width = codes.first().map_or(0, Vec::len);
     let column = |j: usize| codes.iter().map(|code| f64::from(code[j])).sum::<f64>() / n;
@@ -224,11 +229,11 @@ pub(super) fn mean(codes: &[Vec<f32>]) -> Vec<f32> {
 }
 
 /// Images in rows and columns with words beside and above them.
-pub(super) struct Table<'a> {
-    pub(super) title: &'a str,
-    pub(super) columns: &'a [String],
+pub(crate) struct Table<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) columns: &'a [String],
     /// A word for each row, and its images.
-    pub(super) rows: &'a [(String, Vec<Vec<f32>>)],
+    pub(crate) rows: &'a [(String, Vec<Vec<f32>>)],
 }
 
 impl Table<'_> {
@@ -236,7 +241,7 @@ impl Table<'_> {
     const GAP: usize = 4;
     const MARGIN: usize = 12;
 
-    pub(super) fn picture(&self, space: &Space) -> Picture {
+    pub(crate) fn picture(&self, space: &Space) -> Picture {
         let ([height, width, channels], scale) = (space.image(), space.scale());
         let words = self
             .rows
