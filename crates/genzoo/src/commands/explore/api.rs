@@ -10,7 +10,9 @@ use grad::Tensor;
 use nn::model::{Batch, CompletionRequest, SampleRequest};
 use serde::Deserialize;
 use serde_json::json;
+use std::cell::OnceCell;
 use std::fmt::Display;
+use train::Images;
 
 /// The most images of one answer.
 const MOST: usize = 100;
@@ -46,6 +48,7 @@ pub(super) struct Explorer<'r> {
     /// None where the data are not at hand any more; what needs none goes on.
     data: Option<Dataset>,
     space: Option<Space<'r>>,
+    train: OnceCell<Vec<u8>>,
     about: String,
 }
 
@@ -114,6 +117,7 @@ impl<'r> Explorer<'r> {
             run,
             data,
             space,
+            train: OnceCell::new(),
             about: String::new(),
         };
         explorer.about = explorer.describe();
@@ -177,9 +181,12 @@ impl<'r> Explorer<'r> {
         let data = self.data()?;
         let split: Split = ask.split.parse().map_err(Refusal::wrong)?;
         let index = ask.index;
+        let after = index.checked_add(1).ok_or_else(|| {
+            Refusal::wrong(format!("index: expected one of the images, found {index}"))
+        })?;
         let from = From {
             split,
-            range: index.checked_add(1).map(|end| index..end),
+            range: Some(index..after),
         };
         let (images, indices) = self.run.images(data, &from).map_err(Refusal::wrong)?;
         let batch = images.batch(&indices);
@@ -238,30 +245,37 @@ impl<'r> Explorer<'r> {
         Ok(json!({ "code": codes.mean[0] }))
     }
 
+    /// The training images as the model sees them, made once.
+    fn train(&self) -> Result<&[u8], Refusal> {
+        let data = self.data()?;
+        Ok(self.train.get_or_init(|| {
+            let images = Images::evaluation(data, Split::Train, self.run.config.binarize);
+            let all: Vec<u32> = (0..images.len() as u32).collect();
+            let parts = all.chunks(1000);
+            parts
+                .flat_map(|part| bytes(images.batch(part).images.data()))
+                .collect()
+        }))
+    }
+
     /// The training image with the least Euclidean distance.
     fn nearest(&self, ask: &Pixels) -> Result<serde_json::Value, Refusal> {
         self.check(&ask.pixels)?;
-        let data = self.data()?;
-        let train = data.split(Split::Train);
-        let scale = 255.0 / (data.levels().max(2) - 1) as f32;
-        let table: Vec<i32> = (0..256).map(|x| (x as f32 * scale) as i32).collect();
-        let distance = |i: usize| -> u64 {
-            let pixels = train.image(i).iter().zip(&ask.pixels);
-            pixels
-                .map(|(&a, &b)| (table[usize::from(a)] - i32::from(b)).unsigned_abs().pow(2))
-                .map(u64::from)
-                .sum()
+        let distance = |image: &[u8]| -> u64 {
+            let pixels = image.iter().zip(&ask.pixels);
+            pixels.map(|(&a, &b)| u64::from(a.abs_diff(b)).pow(2)).sum()
         };
-        let found = (0..train.len()).map(|i| (distance(i), i)).min();
-        let (distance, index) = found.ok_or_else(|| Refusal::wrong("no training images"))?;
-        let pixels: Vec<i32> = (train.image(index).iter())
-            .map(|&x| table[usize::from(x)])
-            .collect();
+        let images = self.train()?.chunks_exact(ask.pixels.len());
+        let found = images
+            .enumerate()
+            .map(|(i, image)| (distance(image), i, image));
+        let (distance, index, image) = (found.min_by_key(|&(distance, i, _)| (distance, i)))
+            .ok_or_else(|| Refusal::wrong("there are no training images"))?;
         Ok(json!({
             "index": index,
             "distance": (distance as f64).sqrt() / 255.0,
-            "label": train.label(index),
-            "pixels": pixels,
+            "label": self.data()?.split(Split::Train).label(index),
+            "pixels": image,
         }))
     }
 

@@ -72,7 +72,10 @@ fn serve(server: &Server, explorer: &Explorer, port: u16) {
                 (code, JSON, body)
             }
         };
-        let mut response = Response::from_string(body).with_status_code(code);
+        // Never in chunks: the length is known.
+        let mut response = Response::from_string(body)
+            .with_status_code(code)
+            .with_chunked_threshold(usize::MAX);
         for (name, value) in [
             ("Content-Type", kind),
             ("Cache-Control", "no-store"),
